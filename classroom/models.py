@@ -1,0 +1,100 @@
+"""Courses, their lessons, and who belongs to them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import models
+from django.urls import reverse
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
+
+    from accounts.models import User
+
+
+class CourseQuerySet(models.QuerySet["Course"]):
+    def visible_to(self, user: User | AnonymousUser) -> CourseQuerySet:
+        """Courses that the user is enrolled in; all of them for staff and admins."""
+        if not user.is_authenticated:
+            return self.none()
+        if user.is_site_staff:
+            return self
+        return self.filter(enrolments__user=user).distinct()
+
+
+class Course(models.Model):
+    slug = models.SlugField(unique=True, max_length=80)
+    title = models.CharField(max_length=200)
+    description = models.TextField(blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = CourseQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["title"]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        return reverse("classroom:course", args=[self.slug])
+
+    def role_of(self, user: User | AnonymousUser) -> str | None:
+        """The user's course role, or None for somebody who is not enrolled."""
+        if not user.is_authenticated:
+            return None
+        return self.enrolments.filter(user=user).values_list("role", flat=True).first()
+
+
+class Enrolment(models.Model):
+    class Role(models.TextChoices):
+        TEACHER = "teacher", "Teacher"
+        ASSISTANT = "assistant", "Assistant"
+        STUDENT = "student", "Student"
+
+    course = models.ForeignKey(Course, on_delete=models.CASCADE, related_name="enrolments")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="enrolments")
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.STUDENT)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["course", "user"], name="one_enrolment_a_person_and_course")]
+        ordering = ["course", "role", "user"]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.course} as {self.role}"
+
+
+class LessonQuerySet(models.QuerySet["Lesson"]):
+    def visible_to(self, user: User | AnonymousUser) -> LessonQuerySet:
+        if not user.is_authenticated:
+            return self.none()
+        if user.is_site_staff:
+            return self
+        return self.filter(course__enrolments__user=user).distinct()
+
+
+class Lesson(models.Model):
+    """One meeting of a course: what is taught, when, and for how long."""
+
+    course = models.ForeignKey(Course, on_delete=models.CASCADE, related_name="lessons")
+    title = models.CharField(max_length=200)
+    description = models.TextField(blank=True)
+    starts_at = models.DateTimeField(null=True, blank=True)
+    planned_duration = models.DurationField(default=timedelta(hours=1))
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = LessonQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["course", "starts_at", "pk"]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        return reverse("classroom:lesson", args=[self.course.slug, self.pk])

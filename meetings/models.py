@@ -1,0 +1,117 @@
+"""The live place and what is remembered of it: rooms, participants, when they were there, and what they said."""
+
+from __future__ import annotations
+
+import secrets
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+
+from classroom.models import Lesson
+
+
+def new_room_code() -> str:
+    """16 bytes of randomness: a code cannot be guessed."""
+    return secrets.token_urlsafe(16)
+
+
+class Room(models.Model):
+    """The live place of a lesson, or of no lesson at all (then it belongs to its creator)."""
+
+    code = models.SlugField(unique=True, max_length=64, default=new_room_code)
+    title = models.CharField(max_length=200)
+    lesson = models.OneToOneField(Lesson, null=True, blank=True, on_delete=models.CASCADE, related_name="room")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    capacity = models.PositiveIntegerField(default=100)
+    guests_allowed = models.BooleanField(default=False)
+    always_open = models.BooleanField(
+        default=False, help_text="'End class for all' empties this room and leaves it open."
+    )
+    settings = models.JSONField(default=dict, blank=True)  # RoomSettings in meetings.messages
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        return reverse("meetings:room", args=[self.code])
+
+
+class Participant(models.Model):
+    """A person in a room, once a room and person (or guest link), however often they come and go."""
+
+    class Role(models.TextChoices):
+        HOST = "host", "Host"
+        CO_HOST = "co-host", "Co-host"
+        PRESENTER = "presenter", "Presenter"
+        ATTENDEE = "attendee", "Attendee"
+        GUEST = "guest", "Guest"
+
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="participants")
+    public_id = models.CharField(max_length=32, unique=True)  # participant_id on the wire, and the worker's peer id
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    token_id = models.CharField(max_length=64, blank=True)  # `jti` of a guest's link
+    name = models.CharField(max_length=100)
+    role = models.CharField(max_length=10, choices=Role.choices)
+    removed_at = models.DateTimeField(null=True, blank=True)  # barred until a host admits again
+    locks = models.JSONField(default=dict, blank=True)  # this person's own locks: {"unmute": false, ...}
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["room", "created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["room", "user"], condition=Q(user__isnull=False), name="one_participant_a_user"
+            ),
+            models.UniqueConstraint(
+                fields=["room", "token_id"], condition=~Q(token_id=""), name="one_participant_a_guest_link"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.role})"
+
+
+class Attendance(models.Model):
+    """An interval of presence, opened on joining and closed on leaving; nobody clicks for it."""
+
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="attendance")
+    session = models.CharField(max_length=64, db_index=True)
+    joined_at = models.DateTimeField(default=timezone.now)
+    left_at = models.DateTimeField(null=True, blank=True)
+    reason = models.CharField(max_length=20, blank=True)  # left, removed, ended, lost
+
+    class Meta:
+        ordering = ["joined_at"]
+        verbose_name_plural = "attendance"
+
+    def __str__(self) -> str:
+        return f"{self.participant} from {self.joined_at:%H:%M:%S}"
+
+
+class ChatMessage(models.Model):
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="messages")
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="messages")
+    public_id = models.CharField(max_length=32, unique=True)  # message_id on the wire
+    type = models.CharField(max_length=10, default="text")
+    message = models.CharField(max_length=5000)
+    reply_to = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    metadata = models.JSONField(default=dict, blank=True)
+    sent_at = models.DateTimeField(default=timezone.now, db_index=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["sent_at", "pk"]
+
+    def __str__(self) -> str:
+        return self.message[:60]

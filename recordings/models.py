@@ -1,0 +1,78 @@
+"""Recordings (what a user sees), their tracks (one producer's file) and compositions (one file made of the tracks)."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from meetings.models import Room
+
+
+class Recording(models.Model):
+    """A class, or a part of one, recorded. `recordings.states` is the one place that moves `state`."""
+
+    class State(models.TextChoices):
+        RECORDING = "recording", "Recording"
+        QUEUED = "queued", "Queued"
+        COMPOSING = "composing", "Composing"
+        UPLOADING = "uploading", "Uploading"
+        READY = "ready", "Ready"
+        FAILED = "failed", "Failed"
+        EXPIRED = "expired", "Expired"
+
+    public_id = models.CharField(max_length=32, unique=True)  # the folder's name, and the id in addresses
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="recordings")
+    started_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.RECORDING, db_index=True)
+    progress = models.PositiveSmallIntegerField(default=0)  # percent of the composition
+    reason = models.CharField(max_length=500, blank=True)  # of a failure
+    attempts = models.PositiveSmallIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)  # a composer's: nobody else composes until then
+    started_at = models.DateTimeField(auto_now_add=True)
+    stopped_at = models.DateTimeField(null=True, blank=True)
+    ready_at = models.DateTimeField(null=True, blank=True)
+    duration = models.DurationField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-started_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["room"], condition=models.Q(state="recording"), name="one_running_recording_a_room"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.room} {self.started_at:%Y-%m-%d %H:%M}"
+
+
+class Track(models.Model):
+    recording = models.ForeignKey(Recording, on_delete=models.CASCADE, related_name="tracks")
+    producer_id = models.CharField(max_length=64)
+    participant_id_on_wire = models.CharField(max_length=32)
+    name = models.CharField(max_length=100, blank=True)
+    kind = models.CharField(max_length=5)
+    source = models.CharField(max_length=15)
+    file = models.CharField(max_length=200)  # in the recording's folder
+    offset = models.FloatField(help_text="seconds after the recording's start")
+    duration = models.FloatField(help_text="seconds")
+
+    class Meta:
+        ordering = ["recording", "offset"]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.source}"
+
+
+class Composition(models.Model):
+    recording = models.ForeignKey(Recording, on_delete=models.CASCADE, related_name="compositions")
+    quality = models.CharField(max_length=10, default="720p")
+    key = models.CharField(max_length=200)  # in the `recordings` storage; deterministic
+    size = models.BigIntegerField(help_text="bytes")
+    sha256 = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["recording", "quality"], name="one_composition_a_quality")]
+
+    def __str__(self) -> str:
+        return f"{self.recording} {self.quality}"
