@@ -1,0 +1,34 @@
+"""What all tests share. A test that needs Redis takes `redis_url` (one server a test run, never emptied) or
+`clean_redis_url` (the same, emptied before the test) and is thereby marked `service`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tests.redis_server import running_redis
+
+SERVICE_FIXTURES = {"redis_url", "clean_redis_url", "redis_server", "worker_process"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SERVICE_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.service)
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real Redis that lives as long as the test run."""
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def clean_redis_url(redis_url: str) -> str:
+    """The same Redis with nothing in it."""
+    with redis.Redis.from_url(redis_url) as connection:
+        connection.flushall()
+    return redis_url
