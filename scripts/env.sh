@@ -62,7 +62,7 @@ PY
 
 build_browser() {
     wanted=$(stamp package-lock.json scripts/build.mjs)
-    [ -f static/vendor/.stamp ] && [ "$(cat static/vendor/.stamp)" = "$wanted" ] && return
+    [ -d node_modules ] && [ -f static/vendor/.stamp ] && [ "$(cat static/vendor/.stamp)" = "$wanted" ] && return
     make_node
     say "building the browser's modules"
     npm ci --ignore-scripts --silent --no-fund --no-audit >&2 || die "npm ci failed (see above)."
