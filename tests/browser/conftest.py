@@ -1,0 +1,90 @@
+"""One Lectern and one browser of each kind for all browser tests; each test has people (contexts) of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Playwright, sync_playwright
+
+from tests.browser.lectern import Lectern, running_lectern
+from tests.browser.person import Person
+
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-renderer-backgrounding",
+    "--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows",
+    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required", "--allow-loopback-in-peer-connection",
+]  # fmt: skip
+FIREFOX_PREFS = {
+    "media.navigator.streams.fake": True,
+    "media.navigator.permission.disabled": True,
+    "media.autoplay.default": 0,
+    "media.autoplay.blocking_policy": 0,
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def lectern(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lectern]:
+    with running_lectern(tmp_path_factory.mktemp("lectern")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    # Playwright's driver runs an event loop in this thread, which Django takes for a reason to refuse its database.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    with sync_playwright() as running:
+        yield running
+
+
+def executable(*names: str) -> str:
+    for name in names:
+        if path := shutil.which(name):
+            return path
+    pytest.fail(f"{names[0]} is not installed: ./test installs it where it may")
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=executable("chromium"), args=CHROMIUM_ARGUMENTS)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def firefox(playwright: Playwright) -> Iterator[Browser]:
+    browser = playwright.firefox.launch(
+        channel="moz-firefox", executable_path=executable("firefox-esr"), firefox_user_prefs=dict(FIREFOX_PREFS)
+    )
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def person(chromium: Browser, lectern: Lectern) -> Iterator[Callable[..., Person]]:
+    """`person("teacher", 0)` signs somebody in; what their consoles said is printed when a test fails."""
+    people: list[Person] = []
+
+    def make(username: str, number: int, *, browser: Browser | None = None, **options: object) -> Person:
+        one = Person(browser or chromium, lectern, username, number, **options)  # type: ignore[arg-type]
+        people.append(one)
+        if username:
+            one.sign_in()
+        return one
+
+    yield make
+    for one in people:
+        print(f"--- {one.username}'s console:", *one.log[-40:], sep="\n")
+        one.context.close()

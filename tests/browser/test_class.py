@@ -1,0 +1,134 @@
+"""A class as it is held: a teacher, three students in Chromium and one in Firefox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.browser.lectern import Lectern, wait_until
+from tests.browser.person import Person
+
+MakePerson = Callable[..., Person]
+
+
+@pytest.fixture
+def class_of_five(person: MakePerson, firefox: Browser) -> list[Person]:
+    people = [person("teacher", 0), person("student1", 1), person("student2", 2), person("student3", 3)]
+    people.append(person("student4", 4, browser=firefox))
+    for one in people:
+        one.enter()
+    return people
+
+
+def test_everyone_sees_and_hears_everyone(class_of_five: list[Person]) -> None:
+    for one in class_of_five:
+        for other in class_of_five:
+            if one is not other:
+                one.wait_to_see(other, within=40)
+                one.wait_to_hear(other)
+    for one in class_of_five:
+        rates = one.decoded_rate([other.participant_id for other in class_of_five if other is not one])
+        assert min(rates.values()) >= 10, f"{one.username} decodes {rates}"
+
+    teacher, muted, *others = class_of_five
+
+    # Chat reaches all and stays after a reload.
+    teacher.testid("toggle-chat").click()
+    teacher.testid("chat-input").fill("Good morning <b>all</b>")
+    teacher.testid("chat-send").click()
+    for one in class_of_five[1:]:
+        one.testid("toggle-chat").click()
+        expect(one.testid("chat-message").last).to_contain_text("Good morning <b>all</b>")
+
+    # The teacher mutes a student: the student's audio ends for all.
+    teacher.testid("toggle-participants").click()
+    row = teacher.page.locator(f'[data-testid="participant"][data-participant-id="{muted.participant_id}"]')
+    row.get_by_test_id("mute-participant").click()
+    for one in [teacher, *others]:
+        wait_until(
+            lambda one=one: not one.hears(muted.look.tone),  # type: ignore[misc]
+            within=5,
+            what=f"{one.username} no longer hearing {muted.username}",
+        )
+        assert one.hears(others[0].look.tone) or one is others[0]
+    expect(muted.testid("toggle-mic")).to_have_attribute("aria-pressed", "false")
+
+    # A screen share reaches all at 1280x720.
+    teacher.testid("share-screen").click()
+    for one in class_of_five[1:]:
+        wait_until(
+            lambda one=one: screen_size(one, teacher) == (1280, 720),  # type: ignore[misc]
+            within=30,
+            what=f"{one.username} receiving the screen at 1280x720",
+        )
+
+    student = class_of_five[2]
+    student.page.reload()
+    student.testid("lobby-join").click()
+    student.testid("toggle-chat").click()
+    expect(student.testid("chat-message").last).to_contain_text("Good morning <b>all</b>", timeout=20_000)
+
+
+def screen_size(viewer: Person, sharer: Person) -> tuple[int, int]:
+    for row in viewer.stats():
+        if row["participant_id"] == sharer.participant_id and row["source"] == "screen" and row["direction"] == "recv":
+            return int(row.get("frameWidth") or 0), int(row.get("frameHeight") or 0)
+    return 0, 0
+
+
+def test_a_1280x720_simulcast_camera_arrives_in_its_best_layer(person: MakePerson) -> None:
+    teacher = person("teacher", 0, size=(1280, 720))
+    student = person("student1", 1)
+    teacher.enter()
+    student.enter()
+    student.wait_to_see(teacher)
+    wait_until(
+        lambda: any(
+            row["participant_id"] == teacher.participant_id and row.get("frameWidth") == 1280
+            for row in student.stats()
+            if row["direction"] == "recv"
+        ),
+        within=40,
+        what="the 1280x720 layer arriving",
+    )
+    assert student.decoded_rate([teacher.participant_id])[teacher.participant_id] >= 10
+
+
+@pytest.fixture
+def guest_link(person: MakePerson, lectern: Lectern) -> Iterator[str]:
+    """A meeting token for one guest, made by the teacher's own session through the API."""
+    teacher = person("teacher", 0)
+    teacher.enter()
+    token = teacher.page.evaluate(
+        """async () => {
+          const boot = JSON.parse(document.getElementById("boot").textContent);
+          const answer = await fetch("/api/v1/meetings/demo-class/token/", {
+            method: "POST", headers: {"Content-Type": "application/json", "X-CSRFToken": boot.csrf},
+            body: JSON.stringify({role: "guest", display_name: "Gwen"}),
+          });
+          return (await answer.json()).token;
+        }"""
+    )
+    yield token
+
+
+def test_a_kicked_guest_cannot_come_back_with_the_same_token(
+    person: MakePerson, guest_link: str, chromium: Browser
+) -> None:
+    host = person("assistant", 1)
+    host.enter()
+    guest = person("", 2)
+    guest.enter(token=guest_link)
+    host.testid("toggle-participants").click()
+    row = host.page.locator(f'[data-testid="participant"][data-participant-id="{guest.participant_id}"]')
+    row.get_by_test_id("remove-participant").click()
+    confirm = host.page.get_by_role("dialog").get_by_role("button", name="Remove")
+    if confirm.count():
+        confirm.click()
+    expect(guest.page.get_by_text("removed", exact=False).first).to_be_visible(timeout=10_000)
+
+    guest.page.goto(f"{guest.lectern.url}meetings/demo-class/?token={guest_link}")
+    expect(guest.page.get_by_text("removed", exact=False).first).to_be_visible(timeout=10_000)
+    assert guest.testid("lobby-join").count() == 0

@@ -1,0 +1,104 @@
+"""What a class survives: the media worker and the web process killed while people talk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from playwright.sync_api import expect
+
+from tests.browser.lectern import Lectern, wait_until
+from tests.browser.person import Person
+
+MakePerson = Callable[..., Person]
+
+
+def frozen_since(viewer: Person, other_id: str) -> float:
+    """Seconds since the viewer's page last presented a new frame of somebody (watched by requestVideoFrameCallback)."""
+    return float(
+        viewer.page.evaluate(
+            """(id) => {
+              const video = document.querySelector(
+                `[data-testid="tile"][data-participant-id="${id}"][data-source="camera"] video`);
+              if (!video) return 1e9;
+              if (!video.lecternWatched) {
+                video.lecternWatched = true;
+                globalThis.lecternLast ??= {};
+                globalThis.lecternGap ??= {};
+                const seen = () => {
+                  const now = performance.now();
+                  const last = globalThis.lecternLast[id];
+                  if (last) globalThis.lecternGap[id] = Math.max(globalThis.lecternGap[id] ?? 0, now - last);
+                  globalThis.lecternLast[id] = now;
+                  video.requestVideoFrameCallback(seen);
+                };
+                video.requestVideoFrameCallback(seen);
+              }
+              return (performance.now() - (globalThis.lecternLast[id] ?? -1e12)) / 1000;
+            }""",
+            other_id,
+        )
+    )
+
+
+def longest_gap(viewer: Person, other_id: str) -> float:
+    return float(viewer.page.evaluate("(id) => (globalThis.lecternGap?.[id] ?? 0) / 1000", other_id))
+
+
+def two_in_class(person: MakePerson) -> tuple[Person, Person]:
+    teacher, student = person("teacher", 0), person("student1", 1)
+    teacher.enter()
+    student.enter()
+    for one, other in ((teacher, student), (student, teacher)):
+        one.wait_to_see(other)
+        wait_until(
+            lambda one=one, other=other: frozen_since(one, other.participant_id) < 0.5,  # type: ignore[misc]
+            within=10,
+            what="frames being presented",
+        )
+    return teacher, student
+
+
+def test_pictures_are_back_within_15_seconds_of_a_media_workers_death(person: MakePerson, lectern: Lectern) -> None:
+    teacher, student = two_in_class(person)
+    teacher_id = teacher.participant_id
+    before = student.frames_decoded(teacher_id)
+    lectern.kill("-m sfu")
+    killed = time.monotonic()
+    wait_until(lambda: frozen_since(student, teacher_id) > 0.7, within=10, what="the picture standing still")
+    wait_until(lambda: frozen_since(student, teacher_id) < 0.3, within=15, what="the picture coming back")
+    took = time.monotonic() - killed
+    print(f"media back after {took:.1f} s")
+    assert before > 0
+    assert took <= 15
+    teacher.wait_to_see(student, within=15)
+    student.wait_to_hear(teacher)
+
+
+def test_a_web_processs_death_leaves_the_media_alone_and_loses_no_message(person: MakePerson, lectern: Lectern) -> None:
+    teacher, student = two_in_class(person)
+    teacher_id = teacher.participant_id
+    teacher.testid("toggle-chat").click()
+    student.testid("toggle-chat").click()
+    teacher.testid("chat-input").fill("before the fall")
+    teacher.testid("chat-send").click()
+    expect(student.testid("chat-message").last).to_contain_text("before the fall")
+
+    student.page.evaluate("globalThis.lecternGap = {}")
+    lectern.kill("daphne")
+    killed = time.monotonic()
+    # Written while nobody serves: it must arrive once, however the page brings it there.
+    teacher.testid("chat-input").fill("while it lay there")
+    teacher.testid("chat-send").click()
+    expect(student.testid("chat-message").filter(has_text="while it lay there")).to_have_count(1, timeout=15_000)
+    print(f"socket back and the message there after {time.monotonic() - killed:.1f} s")
+
+    teacher.testid("chat-input").fill("and after it")
+    teacher.testid("chat-send").click()
+    expect(student.testid("chat-message").filter(has_text="and after it")).to_have_count(1, timeout=10_000)
+    expect(student.testid("chat-message").filter(has_text="before the fall")).to_have_count(1)
+    expect(student.testid("chat-message").filter(has_text="while it lay there")).to_have_count(1)
+    gap = longest_gap(student, teacher_id)
+    print(f"longest picture gap {gap * 1000:.0f} ms")
+    # 200 ms of media and the 67 ms between two frames of a 15 fps camera.
+    assert gap < 0.2 + 1 / 15
