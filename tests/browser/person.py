@@ -10,7 +10,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.lectern import Lectern, wait_until
+from tests.lectern import Lectern, wait_until
 
 MADE_UP_DEVICES = (Path(__file__).parent / "made_up_devices.js").read_text()
 PASSWORD = "lectern-demo"

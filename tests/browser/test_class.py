@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.lectern import Lectern, wait_until
 from tests.browser.person import Person
+from tests.lectern import Lectern, wait_until
 
 MakePerson = Callable[..., Person]
 
@@ -97,12 +97,13 @@ def test_a_1280x720_simulcast_camera_arrives_in_its_best_layer(person: MakePerso
 
 
 @pytest.fixture
-def guest_link(person: MakePerson, lectern: Lectern) -> Iterator[str]:
+def guest_link(person: MakePerson, lectern: Lectern) -> str:
     """A meeting token for one guest, made by the teacher's own session through the API."""
     teacher = person("teacher", 0)
     teacher.enter()
-    token = teacher.page.evaluate(
-        """async () => {
+    return str(
+        teacher.page.evaluate(
+            """async () => {
           const boot = JSON.parse(document.getElementById("boot").textContent);
           const answer = await fetch("/api/v1/meetings/demo-class/token/", {
             method: "POST", headers: {"Content-Type": "application/json", "X-CSRFToken": boot.csrf},
@@ -110,8 +111,8 @@ def guest_link(person: MakePerson, lectern: Lectern) -> Iterator[str]:
           });
           return (await answer.json()).token;
         }"""
+        )
     )
-    yield token
 
 
 def test_a_kicked_guest_cannot_come_back_with_the_same_token(

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from playwright.sync_api import expect
 
-from tests.browser.lectern import Lectern, wait_until
 from tests.browser.person import Person
+from tests.lectern import Lectern, wait_until
 
 MakePerson = Callable[..., Person]
 
