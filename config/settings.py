@@ -57,6 +57,7 @@ def _kept_secret() -> str:
 SECRET_KEY = env("SECRET_KEY") or _kept_secret()
 DEBUG = env_bool("DEBUG")
 HTTPS = env_bool("HTTPS")
+LECTERN_DEMO = env_bool("LECTERN_DEMO") if env("LECTERN_DEMO") else None  # None: config.demo decides
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS")
 
@@ -235,6 +236,7 @@ STORAGES: dict[str, Any] = {
 
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 LANGUAGE_CODE = "en"
