@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -23,6 +23,14 @@ class CourseQuerySet(models.QuerySet["Course"]):
         if user.is_site_staff:
             return self
         return self.filter(enrolments__user=user).distinct()
+
+    def taught_by(self, user: User | AnonymousUser) -> CourseQuerySet:
+        """Courses that the user may change: those they teach; all of them for admins."""
+        if not user.is_authenticated:
+            return self.none()
+        if user.is_site_admin:
+            return self
+        return self.filter(enrolments__user=user, enrolments__role=Enrolment.Role.TEACHER).distinct()
 
 
 class Course(models.Model):
@@ -49,6 +57,20 @@ class Course(models.Model):
             return None
         return self.enrolments.filter(user=user).values_list("role", flat=True).first()
 
+    @property
+    def tone(self) -> int:
+        """Which of the eight colours of site.css the course wears, the same on every page."""
+        return (self.pk or 0) % 8
+
+
+class EnrolmentQuerySet(models.QuerySet["Enrolment"]):
+    def visible_to(self, user: User | AnonymousUser) -> EnrolmentQuerySet:
+        """Who is in the user's courses."""
+        return self.filter(course__in=Course.objects.visible_to(user))
+
+    def taught_by(self, user: User | AnonymousUser) -> EnrolmentQuerySet:
+        return self.filter(course__in=Course.objects.taught_by(user))
+
 
 class Enrolment(models.Model):
     class Role(models.TextChoices):
@@ -60,6 +82,8 @@ class Enrolment(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="enrolments")
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.STUDENT)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = EnrolmentQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["course", "user"], name="one_enrolment_a_person_and_course")]
@@ -76,6 +100,16 @@ class LessonQuerySet(models.QuerySet["Lesson"]):
         if user.is_site_staff:
             return self
         return self.filter(course__enrolments__user=user).distinct()
+
+    def taught_by(self, user: User | AnonymousUser) -> LessonQuerySet:
+        return self.filter(course__in=Course.objects.taught_by(user))
+
+    def not_over(self, now: datetime) -> LessonQuerySet:
+        """Lessons that run or are to come, the soonest first; not those without a time."""
+        ends_at = models.ExpressionWrapper(
+            models.F("starts_at") + models.F("planned_duration"), output_field=models.DateTimeField()
+        )
+        return self.filter(starts_at__isnull=False).alias(ends=ends_at).filter(ends__gt=now).order_by("starts_at", "pk")
 
 
 class Lesson(models.Model):
@@ -98,3 +132,12 @@ class Lesson(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("classroom:lesson", args=[self.course.slug, self.pk])
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """The planned end; None for a lesson without a time."""
+        return self.starts_at + self.planned_duration if self.starts_at else None
+
+    def is_on(self, now: datetime) -> bool:
+        """Whether the plan says that the lesson runs now."""
+        return self.starts_at is not None and self.starts_at <= now < self.starts_at + self.planned_duration

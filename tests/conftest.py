@@ -10,6 +10,7 @@ import redis
 
 from tests.redis_server import running_redis
 
+pytest_plugins = ["tests.world"]
 SERVICE_FIXTURES = {"redis_url", "clean_redis_url", "redis_server", "worker_process"}
 
 
