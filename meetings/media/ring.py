@@ -1,7 +1,7 @@
 """Choose the media worker for a room, so that few rooms move when a worker comes or goes.
 
-A consistent-hash ring (Karger et al., 1997): each worker stands at 150 points of a circle, a room at one, and belongs to
-the next worker clockwise. Plain hashing overfills some, so the load is bounded (Mirrokni, Thorup, Zadimoghaddam:
+A consistent-hash ring (Karger et al., 1997): each worker stands at 150 points of a circle, a room at one, and belongs
+to the next worker clockwise. Plain hashing overfills some, so the load is bounded (Mirrokni, Thorup, Zadimoghaddam:
 "Consistent Hashing with Bounded Loads", 2016): a worker that already has more than its share is passed over for the
 next one clockwise. Pure: the same workers and loads give the same answer in every process.
 """
