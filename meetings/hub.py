@@ -1,0 +1,348 @@
+"""One hub a room and process: it hears the room's events once and writes one ready-made frame to all its own sockets.
+
+`Hubs` is the process's side: one channel of the channel layer, which joins the group of each room that has a socket
+here, one task that reads it, one that ticks. What the layer loses the hub reads from the event log; what the log no
+longer has closes the sockets with 1012, and the clients come back for a whole snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from channels.layers import get_channel_layer  # type: ignore[import-untyped]
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from meetings import presence, registry
+from meetings.errors import CLOSE_COME_AGAIN, CLOSE_REPLACED
+from meetings.eventlog import EventLog, body_of, event_data, event_name, fleeting, numbered
+from meetings.live import LEASE, LiveRoom, News
+from meetings.redis_client import connect
+from meetings.wire import Frame
+
+if TYPE_CHECKING:
+    from meetings.session import RoomSession
+
+log = logging.getLogger(__name__)
+
+TICK = 2.0  # seconds between looks at the room's number: an event lost at the end of a burst is found by then
+RENEW_EVERY = LEASE / 3  # seconds
+RECENT = 500  # frames kept for a socket that joins while events arrive
+
+
+class Hub:
+    def __init__(self, hubs: Hubs, code: str) -> None:
+        self.hubs = hubs
+        self.code = code
+        self.log = EventLog(hubs.redis, code)
+        self.live = LiveRoom(hubs.redis, code)
+        self.sessions: dict[str, RoomSession] = {}  # by participant_id; those who have joined
+        self.holders = 0  # sockets that are open here, joined or not
+        self.last = 0  # the number of the last event delivered
+        self.renewed = 0.0
+        self._recent: deque[Frame] = deque(maxlen=RECENT)
+        self._ahead: dict[int, str] = {}  # events that arrived before the one that is due
+        self._recovery: asyncio.Task[None] | None = None
+        self._flush: asyncio.TimerHandle | None = None
+
+    # --- speaking to the room ----------------------------------------------------------------------------------------
+
+    async def publish(self, event: str, data: dict[str, Any], *, once: str = "") -> int:
+        """Number an event and send it to all in the room -> its seq. Raises RedisError when it cannot be numbered.
+
+        Call it after the database has committed. The same `once` again is the same event: nobody gets it twice.
+        """
+        body = body_of(event, data)
+        seq, fresh = await self.log.append(body, once)
+        if fresh:
+            await self._spread(seq, body)
+        return seq
+
+    async def note(self, *news: News) -> None:
+        """Tell of participants joined, updated or left: gathered with other news, at most 4 frames a second a room."""
+        gathered = await self.live.gather(*news)
+        for seq, body in gathered.events:
+            await self._spread(seq, body)
+        if gathered.wait and self._flush is None:
+            self._flush = asyncio.get_running_loop().call_later(gathered.wait / 1000, self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flush = None
+        self.hubs.spawn(self.note(), f"telling the news of {self.code}")
+
+    async def send_fleeting(self, event: str, data: dict[str, Any]) -> None:
+        """To all in the room, unnumbered: who misses it misses it."""
+        frame = fleeting(body_of(event, data))
+        self._write_to_all(Frame(frame))
+        await self.hubs.tell(self.code, kind="fleeting", frame=frame)
+
+    async def send_to(self, participant_id: str, event: str, data: dict[str, Any]) -> None:
+        """To one participant, wherever the socket is, unnumbered."""
+        frame = fleeting(body_of(event, data))
+        if session := self.sessions.get(participant_id):
+            session.wire.write(Frame(frame))
+        else:
+            await self.hubs.tell(self.code, kind="private", to=participant_id, frame=frame)
+
+    async def close_participant(self, participant_id: str, code: int, keep: str = "") -> None:
+        """Close the sockets of one participant in every process, but for the socket `keep`."""
+        self._close_here(participant_id, code, keep)
+        await self.hubs.tell(self.code, kind="close", to=participant_id, close=code, keep=keep)
+
+    async def close_all(self, code: int) -> None:
+        self._close_all_here(code)
+        await self.hubs.tell(self.code, kind="close", to="", close=code, keep="")
+
+    async def _spread(self, seq: int, body: str) -> None:
+        self.receive(seq, body)
+        await self.hubs.tell(self.code, kind="event", seq=seq, body=body)
+
+    # --- hearing the room --------------------------------------------------------------------------------------------
+
+    def heard(self, message: dict[str, Any]) -> None:
+        """What another process's hub told."""
+        kind = message["kind"]
+        if kind == "event":
+            self.receive(message["seq"], message["body"])
+        elif kind == "fleeting":
+            self._write_to_all(Frame(message["frame"]))
+        elif kind == "private":
+            if session := self.sessions.get(message["to"]):
+                session.wire.write(Frame(message["frame"]))
+        elif kind == "close":
+            if message["to"]:
+                self._close_here(message["to"], message["close"], message["keep"])
+            else:
+                self._close_all_here(message["close"])
+
+    def receive(self, seq: int, body: str) -> None:
+        """An event, from wherever, in whatever order: delivered once, in the order of the numbers."""
+        if seq <= self.last:
+            return
+        self._ahead[seq] = body
+        while (due := self._ahead.pop(self.last + 1, None)) is not None:
+            self._deliver(self.last + 1, due)
+        if self._ahead:
+            self._recover()
+
+    def _deliver(self, seq: int, body: str) -> None:
+        self.last = seq
+        for reaction in registry.REACTIONS.get(event_name(body), ()):
+            try:
+                reaction(self, event_data(body))
+            except Exception:
+                log.exception("A reaction to %s failed", event_name(body))
+        frame = Frame(numbered(seq, body), seq)
+        self._recent.append(frame)
+        for session in list(self.sessions.values()):
+            if seq > session.after:
+                session.wire.write(frame)
+
+    def _recover(self) -> None:
+        if self._recovery is None or self._recovery.done():
+            self._recovery = self.hubs.spawn(self._read_missing(), f"reading what {self.code} missed")
+
+    async def _read_missing(self) -> None:
+        while True:
+            missed = await self.log.since(self.last)
+            if not missed.complete:
+                await self._lose()
+                return
+            if not missed.events:
+                return
+            for seq, body in missed.events:
+                self.receive(seq, body)
+
+    async def _lose(self) -> None:
+        """Events are gone for good (Redis restarted empty, or the hub was cut off for long)."""
+        log.warning("Room %s has lost events: %d sockets are asked to come again", self.code, len(self.sessions))
+        self._close_all_here(CLOSE_COME_AGAIN)
+        self._ahead.clear()
+        self._recent.clear()
+        self.last = await self.log.ensure()
+
+    def _write_to_all(self, frame: Frame) -> None:
+        for session in list(self.sessions.values()):
+            session.wire.write(frame)
+
+    def _close_here(self, participant_id: str, code: int, keep: str) -> None:
+        session = self.sessions.get(participant_id)
+        if session and session.socket_id != keep:
+            session.close(code)
+
+    def _close_all_here(self, code: int) -> None:
+        for session in list(self.sessions.values()):
+            session.close(code)
+
+    # --- sockets -----------------------------------------------------------------------------------------------------
+
+    def attach(self, session: RoomSession, after: int, missed: list[tuple[int, str]]) -> None:
+        """From now on the session gets every event above `after`, each once: the `missed` that were read, then ours.
+
+        Runs without a pause behind the acknowledgement of room:join.
+        """
+        other = self.sessions.get(session.participant_id)
+        if other is not None and other is not session:
+            other.close(CLOSE_REPLACED)
+        for seq, body in missed:
+            session.wire.write(Frame(numbered(seq, body), seq))
+            after = seq
+        for frame in self._recent:
+            if frame.seq == after + 1:
+                session.wire.write(frame)
+                after = frame.seq
+        session.after = after
+        self.sessions[session.participant_id] = session
+        if after < self.last:  # more arrived in between than we keep: rare, and a snapshot heals it
+            session.close(CLOSE_COME_AGAIN)
+
+    def detach(self, session: RoomSession) -> None:
+        if self.sessions.get(session.participant_id) is session:
+            del self.sessions[session.participant_id]
+
+    # --- ticking -----------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        await self.hubs.layer.group_add(group_name(self.code), self.hubs.channel)
+        self.last = await self.log.ensure()
+
+    async def tick(self, now: float) -> None:
+        await self.hubs.layer.group_add(group_name(self.code), self.hubs.channel)
+        current = await self.log.current()
+        if current is None or current < self.last:
+            await self._lose()
+            return
+        if current > self.last:
+            self._recover()
+        if now - self.renewed > RENEW_EVERY:
+            self.renewed = now
+            await self.live.renew(self.sessions)
+        await presence.reap(self)
+
+    async def shut(self) -> None:
+        if self._flush is not None:
+            self._flush.cancel()
+        for task in (self._recovery,):
+            if task is not None:
+                task.cancel()
+        await self.hubs.layer.group_discard(group_name(self.code), self.hubs.channel)
+
+
+def group_name(code: str) -> str:
+    return f"room.{code}"
+
+
+class Hubs:
+    """All hubs of one process (of one event loop)."""
+
+    def __init__(self, layer: Any = None, redis: Redis | None = None) -> None:
+        self.layer = layer or get_channel_layer()
+        self.redis = redis or connect()
+        self.channel = ""
+        self.hubs: dict[str, Hub] = {}
+        self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._running: list[asyncio.Task[None]] = []
+        self._complained = 0.0
+
+    async def hold(self, code: str) -> Hub:
+        """The room's hub, open; `release` it once for each hold."""
+        async with self._lock:
+            if not self.channel:
+                self.channel = await self.layer.new_channel("hub")
+                self._running = [asyncio.create_task(self._listen()), asyncio.create_task(self._tick())]
+            hub = self.hubs.get(code)
+            if hub is None:
+                hub = Hub(self, code)
+                await hub.open()
+                self.hubs[code] = hub
+                await registry.on_hub_open.run(hub)
+            hub.holders += 1
+            return hub
+
+    async def release(self, hub: Hub) -> None:
+        async with self._lock:
+            hub.holders -= 1
+            if hub.holders == 0 and self.hubs.get(hub.code) is hub:
+                del self.hubs[hub.code]
+                await registry.on_hub_close.run(hub)
+                try:
+                    await hub.shut()
+                except (RedisError, OSError) as error:
+                    self.complain(error)
+
+    async def tell(self, code: str, **message: Any) -> None:
+        """To the hubs of the other processes. What is lost here is found in the log, if it is numbered."""
+        try:
+            await self.layer.group_send(
+                group_name(code), {"type": "room", "room": code, "from": self.channel, **message}
+            )
+        except (RedisError, OSError) as error:
+            self.complain(error)
+
+    def spawn(self, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
+        """Run in the background; a failure is logged, never lost."""
+        task = asyncio.ensure_future(self._guard(work, what))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _guard(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        try:
+            await work
+        except (RedisError, OSError) as error:
+            self.complain(error)
+        except Exception:
+            log.exception("%s failed", what)
+
+    def complain(self, error: BaseException) -> None:
+        """At most one line a second, however many sockets find Redis away."""
+        now = time.monotonic()
+        if now - self._complained >= 1.0:
+            self._complained = now
+            log.warning("Redis is away: %s", error)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                message = await self.layer.receive(self.channel)
+                hub = self.hubs.get(message["room"])
+                if hub is not None and message["from"] != self.channel:
+                    hub.heard(message)
+            except asyncio.CancelledError:
+                raise
+            except (RedisError, OSError) as error:
+                self.complain(error)
+                await asyncio.sleep(0.5)  # Redis is away: ask again, but not in a storm
+            except Exception:
+                log.exception("A message of the channel layer could not be read")
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            for hub in list(self.hubs.values()):
+                await self._guard(hub.tick(time.monotonic()), f"the tick of {hub.code}")
+
+    async def stop(self) -> None:
+        """Tests and a process that ends: stop listening, tell nobody."""
+        for task in (*self._running, *self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._running, *self._tasks, return_exceptions=True)
+        await self.redis.aclose()
+
+
+_hubs_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Hubs] = WeakKeyDictionary()
+
+
+def process_hubs() -> Hubs:
+    """This process's hubs: one object an event loop, because Redis connections belong to one."""
+    loop = asyncio.get_running_loop()
+    if loop not in _hubs_by_loop:
+        _hubs_by_loop[loop] = Hubs()
+    return _hubs_by_loop[loop]

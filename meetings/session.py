@@ -1,0 +1,75 @@
+"""One person's socket in a room, as handlers and hooks see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from meetings import permissions
+from meetings.errors import Refused
+from meetings.eventlog import body_of, fleeting
+from meetings.messages import RoomSettings, read_settings
+from meetings.models import Participant, Room
+from meetings.wire import Frame, Wire
+
+if TYPE_CHECKING:
+    from meetings.hub import Hub
+
+
+class RoomSession:
+    """From connecting until the socket closes. `media` is the media part's own place."""
+
+    def __init__(
+        self, *, room: Room, participant: Participant, role: str, socket_id: str, hub: Hub, wire: Wire
+    ) -> None:
+        self.room = room
+        self.participant = participant
+        self.role = role
+        self.locks: dict[str, Any] = dict(participant.locks)
+        self.socket_id = socket_id
+        self.session_id = ""  # given by room:join; the same one when the same tab returns
+        self.hub = hub
+        self.wire = wire
+        self.joined = False
+        self.returning = False  # the same session came back: its transports may be alive
+        self.after = 0  # events numbered up to here were sent, or stand in the snapshot
+        self.media: Any = None
+        self._after_answer: list[Callable[[], None]] = []
+
+    @property
+    def participant_id(self) -> str:
+        return self.participant.public_id
+
+    @property
+    def settings(self) -> RoomSettings:
+        return read_settings(self.room.settings)
+
+    # --- permission --------------------------------------------------------------------------------------------------
+
+    def may(self, permission: str) -> bool:
+        return permissions.may(self.role, permission, self.settings.allowed(), self.locks)
+
+    def demand(self, permission: str) -> None:
+        if not self.may(permission):
+            raise Refused("forbidden", permissions.refusal(permission))
+
+    def can(self) -> list[str]:
+        return permissions.all_of(self.role, self.settings.allowed(), self.locks)
+
+    # --- sending -----------------------------------------------------------------------------------------------------
+
+    async def send(self, event: str, data: dict[str, Any]) -> None:
+        """To this one socket, unnumbered."""
+        self.wire.write(Frame(fleeting(body_of(event, data))))
+
+    def after_answer(self, step: Callable[[], None]) -> None:
+        """Run `step` right behind the acknowledgement of the request that is being handled, with nothing between."""
+        self._after_answer.append(step)
+
+    def answered(self) -> None:
+        steps, self._after_answer = self._after_answer, []
+        for step in steps:
+            step()
+
+    def close(self, code: int) -> None:
+        self.wire.close(code)
