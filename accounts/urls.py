@@ -1,3 +1,10 @@
-from django.urls import URLPattern
+"""Addresses below /accounts/ that are ours; allauth's follow them in config/urls.py."""
 
-urlpatterns: list[URLPattern] = []
+from django.urls import path
+
+from accounts import views
+
+app_name = "accounts"
+urlpatterns = [
+    path("profile/", views.profile, name="profile"),
+]

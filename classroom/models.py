@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.urls import reverse
 
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
 
     from accounts.models import User
+
+DESCRIPTION_LENGTH = 10_000  # characters
+# Times that a calendar means. Beyond them, adding a duration or a time zone leaves what a datetime can hold.
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+SHORTEST, LONGEST = timedelta(minutes=5), timedelta(hours=24)
 
 
 class CourseQuerySet(models.QuerySet["Course"]):
@@ -36,7 +42,7 @@ class CourseQuerySet(models.QuerySet["Course"]):
 class Course(models.Model):
     slug = models.SlugField(unique=True, max_length=80)
     title = models.CharField(max_length=200)
-    description = models.TextField(blank=True)
+    description = models.TextField(blank=True, max_length=DESCRIPTION_LENGTH)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -117,9 +123,13 @@ class Lesson(models.Model):
 
     course = models.ForeignKey(Course, on_delete=models.CASCADE, related_name="lessons")
     title = models.CharField(max_length=200)
-    description = models.TextField(blank=True)
-    starts_at = models.DateTimeField(null=True, blank=True)
-    planned_duration = models.DurationField(default=timedelta(hours=1))
+    description = models.TextField(blank=True, max_length=DESCRIPTION_LENGTH)
+    starts_at = models.DateTimeField(
+        null=True, blank=True, validators=[MinValueValidator(EARLIEST), MaxValueValidator(LATEST)]
+    )
+    planned_duration = models.DurationField(
+        default=timedelta(hours=1), validators=[MinValueValidator(SHORTEST), MaxValueValidator(LONGEST)]
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = LessonQuerySet.as_manager()

@@ -1,0 +1,69 @@
+"""Forms for courses, lessons and enrolments."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+
+from accounts.models import User
+from classroom import services
+from classroom.models import Course, Enrolment, Lesson
+
+
+class CourseForm(forms.ModelForm):
+    class Meta:
+        model = Course
+        fields = ("title", "description")
+        widgets = {"description": forms.Textarea({"rows": 4})}
+        help_texts = {"description": "What the course is about. Everybody who is enrolled sees it."}
+
+
+class LessonForm(forms.ModelForm):
+    minutes = forms.IntegerField(
+        label="Length in minutes", min_value=5, max_value=24 * 60, initial=60, widget=forms.NumberInput({"step": 5})
+    )
+
+    class Meta:
+        model = Lesson
+        fields = ("title", "starts_at", "description")
+        labels = {"starts_at": "Begins"}
+        help_texts = {"starts_at": "Leave it empty for a lesson without a fixed time."}
+        widgets = {
+            "starts_at": forms.DateTimeInput({"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+            "description": forms.Textarea({"rows": 5}),
+        }
+
+    field_order = ("title", "starts_at", "minutes", "description")
+
+    def __init__(self, *args: Any, instance: Lesson, **kwargs: Any) -> None:
+        length = int(instance.planned_duration.total_seconds() // 60)
+        super().__init__(*args, instance=instance, initial={"minutes": length, **kwargs.pop("initial", {})}, **kwargs)
+
+    def save(self, commit: bool = True) -> Lesson:
+        self.instance.planned_duration = timedelta(minutes=self.cleaned_data["minutes"])
+        return super().save(commit)
+
+
+class EnrolForm(forms.Form):
+    """Enrol one person in `course`."""
+
+    person = forms.CharField(
+        label="Username or e-mail",
+        max_length=254,
+        widget=forms.TextInput({"autocomplete": "off", "spellcheck": "false"}),
+    )
+    role = forms.ChoiceField(choices=Enrolment.Role.choices, initial=Enrolment.Role.STUDENT)
+
+    def clean_person(self) -> User:
+        try:
+            return services.find_person(self.cleaned_data["person"])
+        except services.Refused as refused:
+            raise forms.ValidationError(refused.message, code=refused.code) from None
+
+
+class RoleForm(forms.ModelForm):
+    class Meta:
+        model = Enrolment
+        fields = ("role",)

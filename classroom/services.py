@@ -1,0 +1,93 @@
+"""Verbs about courses, lessons and enrolments. Who may call them is asked by the edges (views.py, api.py)."""
+
+from __future__ import annotations
+
+import secrets
+
+from django.contrib.admin.utils import NestedObjects
+from django.db import IntegrityError, router, transaction
+from django.utils.text import slugify
+
+from accounts.models import User
+from classroom.models import Course, Enrolment, Lesson
+
+SLUG_LENGTH = 60  # of a title; the model's 80 leave room for what tells two courses of one title apart
+RESERVED_SLUGS = {"new"}  # /courses/new/
+
+
+class Refused(Exception):
+    """What was asked for goes against a rule. `code` is stable, `message` is for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def create_course(*, by: User, title: str, description: str = "") -> Course:
+    """A new course, taught by its creator."""
+    slug = slugify(title)[:SLUG_LENGTH].strip("-")
+    if not slug or slug in RESERVED_SLUGS or slug.isdecimal() or Course.objects.filter(slug=slug).exists():
+        slug = f"{slug or 'course'}-{secrets.token_hex(4)}"
+    with transaction.atomic():
+        course = Course.objects.create(slug=slug, title=title, description=description, created_by=by)
+        Enrolment.objects.create(course=course, user=by, role=Enrolment.Role.TEACHER)
+    return course
+
+
+def find_person(name: str) -> User:
+    """The person with this username or e-mail address; Refused `not_found` or `ambiguous`."""
+    name = name.strip()
+    active = User.objects.filter(is_active=True)
+    if person := active.filter(username=name).first():
+        return person
+    by_email = list(active.filter(email__iexact=name)[:2]) if "@" in name else []
+    if len(by_email) > 1:
+        raise Refused("ambiguous", "Several accounts have this e-mail address. Give the username.")
+    if not by_email:
+        raise Refused("not_found", "Nobody with this username or e-mail address has an account.")
+    return by_email[0]
+
+
+def enrol(course: Course, person: User, role: str) -> Enrolment:
+    """Enrol somebody who is not; Refused `already_enrolled`."""
+    try:
+        with transaction.atomic():
+            return Enrolment.objects.create(course=course, user=person, role=role)
+    except IntegrityError:
+        raise Refused("already_enrolled", f"{person.display_name} is enrolled already.") from None
+
+
+def change_role(enrolment: Enrolment, role: str) -> Enrolment:
+    """Give another course role; Refused `last_teacher`."""
+    with transaction.atomic():
+        _keep_a_teacher(enrolment, losing=role != Enrolment.Role.TEACHER)
+        Enrolment.objects.filter(pk=enrolment.pk).update(role=role)
+    enrolment.role = role
+    return enrolment
+
+
+def remove(enrolment: Enrolment) -> None:
+    """End an enrolment; Refused `last_teacher`."""
+    with transaction.atomic():
+        _keep_a_teacher(enrolment, losing=True)
+        enrolment.delete()
+
+
+def _keep_a_teacher(enrolment: Enrolment, *, losing: bool) -> None:
+    # The lock makes two teachers who remove each other at once wait for one another.
+    course = Course.objects.select_for_update().get(pk=enrolment.course_id)
+    teachers = set(course.enrolments.filter(role=Enrolment.Role.TEACHER).values_list("pk", flat=True))
+    if losing and teachers == {enrolment.pk}:
+        raise Refused("last_teacher", "A course needs a teacher. Make somebody else one first.")
+
+
+def what_goes_with(lesson: Lesson) -> list[tuple[str, int]]:
+    """What the database deletes with a lesson, by kind and number: ("recordings", 2). The lesson itself is left out."""
+    collector = NestedObjects(using=router.db_for_write(Lesson))
+    collector.collect([lesson])
+    return [
+        (str(model._meta.verbose_name_plural if len(rows) > 1 else model._meta.verbose_name), len(rows))
+        for model, rows in collector.model_objs.items()
+        if model is not Lesson
+    ]
