@@ -1,0 +1,160 @@
+// @ts-check
+/**
+ * Keeps this browser's media going: builds the link to the worker after a join, keeps what is alive after the socket
+ * broke, and builds all of it anew when the worker went. Whatever is built is built from what Sender and Receiver want.
+ */
+import { retryDelay } from "../backoff.js";
+import { Emitter } from "../emitter.js";
+import { MediaLink } from "./link.js";
+import { Receiver } from "./receive.js";
+import { Sender } from "./send.js";
+
+/**
+ * @typedef {import('mediasoup-client').types.Device} Device
+ * @typedef {import('mediasoup-client').types.RtpCapabilities} RtpCapabilities
+ * @typedef {import('../types.js').JoinAnswer} JoinAnswer
+ * @typedef {'none' | 'building' | 'up'} MediaState
+ * @typedef {{state: {state: MediaState}, unsupported: undefined, network: {direction: string, state: string}}} EngineEvents
+ */
+
+/** @extends {Emitter<EngineEvents>} */
+export class MediaEngine extends Emitter {
+  #makeDevice;
+  #request;
+  /** @type {Device | null} */
+  #device = null;
+  /** @type {MediaLink | null} */
+  #link = null;
+  /** @type {RtpCapabilities | null} */
+  #capabilities = null;
+  /** @type {RTCIceServer[]} */
+  #iceServers = [];
+  /** @type {string | null} */
+  #epoch = null;
+  #generation = 0; // what was begun under another number is thrown away
+  /** @type {MediaState} */
+  #state = "none";
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #retry;
+
+  /**
+   * @param {object} options
+   * @param {() => Promise<Device>} options.makeDevice a mediasoup Device, not yet loaded
+   * @param {import('../types.js').Request} options.request
+   */
+  constructor({ makeDevice, request }) {
+    super();
+    this.#makeDevice = makeDevice;
+    this.#request = request;
+    this.sender = new Sender(request);
+    this.receiver = new Receiver(request);
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  get link() {
+    return this.#link;
+  }
+
+  get epoch() {
+    return this.#epoch;
+  }
+
+  /** After each join, first or not. @param {JoinAnswer} answer */
+  async joined(answer) {
+    if (answer.rtp_capabilities) this.#capabilities = answer.rtp_capabilities;
+    if (answer.ice_servers) this.#iceServers = answer.ice_servers;
+    const live = answer.media;
+    const epoch = live?.epoch ?? null;
+    const link = this.#link;
+    if (link && !link.closed && live && link.epoch === epoch && link.livesIn(live.transports)) {
+      link.heal();
+      this.receiver.reconcile(live.consumers);
+      await this.sender.reconcile(live.producers);
+      return;
+    }
+    this.#epoch = epoch;
+    // Without a worker there is nothing to build on: media:restart comes when there is one.
+    if (this.#capabilities && epoch !== null) await this.#rebuild();
+    else this.#tearDown();
+  }
+
+  /**
+   * The worker went and another has the room: all ids are void.
+   * @param {{epoch: string, reason?: string, rtp_capabilities?: RtpCapabilities, ice_servers?: RTCIceServer[]}} data
+   */
+  async restart(data) {
+    if (data.rtp_capabilities) this.#capabilities = data.rtp_capabilities;
+    if (data.ice_servers) this.#iceServers = data.ice_servers;
+    if (this.#link && !this.#link.closed && this.#link.epoch === data.epoch) return; // told twice
+    this.#epoch = data.epoch;
+    await this.#rebuild();
+  }
+
+  /** The class is over for us. */
+  close() {
+    this.#tearDown();
+    this.receiver.want([]);
+  }
+
+  #tearDown() {
+    this.#generation++;
+    clearTimeout(this.#retry);
+    this.#link?.close();
+    this.#link = null;
+    this.sender.detach();
+    this.receiver.detach();
+    this.#go("none");
+  }
+
+  async #rebuild(attempt = 0) {
+    this.#tearDown();
+    const generation = this.#generation;
+    this.#go("building");
+    try {
+      const device = await this.#load();
+      if (!device || generation !== this.#generation) return;
+      const link = await MediaLink.open({
+        device, request: this.#request, iceServers: this.#iceServers, epoch: this.#epoch,
+      });
+      if (generation !== this.#generation) {
+        link.close();
+        return;
+      }
+      this.#link = link;
+      link.on("broken", () => link === this.#link && void this.#rebuild());
+      link.on("state", (change) => this.emit("network", change));
+      this.receiver.attach(link);
+      void this.sender.attach(link);
+      this.#go("up");
+    } catch (error) {
+      if (generation !== this.#generation) return;
+      const { code } = /** @type {{code?: string}} */ (error);
+      if (code === "disconnected" || code === "timeout") return; // joined() comes with the socket
+      if (!code) console.error(error);
+      this.#retry = setTimeout(() => generation === this.#generation && void this.#rebuild(attempt + 1), retryDelay(attempt));
+    }
+  }
+
+  /** @returns {Promise<Device | null>} null where this browser cannot take part with media */
+  async #load() {
+    if (this.#device) return this.#device;
+    const device = await this.#makeDevice().catch(() => null);
+    if (!device || !this.#capabilities) {
+      this.emit("unsupported", undefined);
+      return null;
+    }
+    await device.load({ routerRtpCapabilities: this.#capabilities });
+    this.#device = device;
+    return device;
+  }
+
+  /** @param {MediaState} state */
+  #go(state) {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.emit("state", { state });
+  }
+}

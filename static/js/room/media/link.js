@@ -1,0 +1,165 @@
+// @ts-check
+/**
+ * The two transports to the media worker, one for sending and one for receiving, for as long as one epoch of the
+ * worker lasts. Restarts ICE by itself when the network under it changed; says "broken" when that cannot help.
+ */
+import { retryDelay } from "../backoff.js";
+import { Emitter } from "../emitter.js";
+
+/**
+ * @typedef {import('mediasoup-client').types.Device} Device
+ * @typedef {import('mediasoup-client').types.Transport} Transport
+ * @typedef {import('../types.js').Request} Request
+ * @typedef {{broken: {reason: string}, state: {direction: 'send' | 'recv', state: string}}} LinkEvents
+ */
+
+const PATIENCE = 1000; // ms: "disconnected" often heals by itself within one consent check
+
+/** @extends {Emitter<LinkEvents>} */
+export class MediaLink extends Emitter {
+  #device;
+  #request;
+  /** @type {Record<'send' | 'recv', Transport>} */
+  #transports;
+  #closed = false;
+  /** @type {Map<string, ReturnType<typeof setTimeout>>} by transport id */
+  #restarts = new Map();
+
+  /**
+   * @param {object} options
+   * @param {Device} options.device loaded
+   * @param {Request} options.request
+   * @param {RTCIceServer[]} options.iceServers
+   * @param {string | null} options.epoch
+   * @returns {Promise<MediaLink>}
+   */
+  static async open({ device, request, iceServers, epoch }) {
+    const [recv, send] = await Promise.all([
+      request("transport:create", { direction: "recv" }),
+      request("transport:create", { direction: "send" }),
+    ]);
+    return new MediaLink(device, request, epoch, {
+      recv: device.createRecvTransport(options(recv, iceServers)),
+      send: device.createSendTransport(options(send, iceServers)),
+    });
+  }
+
+  /**
+   * @param {Device} device
+   * @param {Request} request
+   * @param {string | null} epoch
+   * @param {Record<'send' | 'recv', Transport>} transports
+   */
+  constructor(device, request, epoch, transports) {
+    super();
+    this.#device = device;
+    this.#request = request;
+    this.epoch = epoch;
+    this.#transports = transports;
+    for (const transport of [transports.send, transports.recv]) this.#watch(transport);
+    transports.send.on("produce", ({ kind, rtpParameters, appData }, done, failed) => {
+      request("produce", {
+        transport_id: transports.send.id, kind, source: appData.source, rtp_parameters: rtpParameters,
+        paused: Boolean(appData.paused),
+      }).then((answer) => done({ id: answer.producer_id }), failed);
+    });
+  }
+
+  get send() {
+    return this.#transports.send;
+  }
+
+  get recv() {
+    return this.#transports.recv;
+  }
+
+  get device() {
+    return this.#device;
+  }
+
+  get closed() {
+    return this.#closed;
+  }
+
+  /** @param {{transport_id: string}[]} alive what the worker has @returns {boolean} */
+  livesIn(alive) {
+    const ids = new Set(alive.map((transport) => transport.transport_id));
+    return ids.has(this.send.id) && ids.has(this.recv.id);
+  }
+
+  /** The socket is back: what could not be asked for meanwhile is asked for now. */
+  heal() {
+    for (const transport of [this.send, this.recv]) {
+      if (transport.connectionState === "failed" || transport.connectionState === "disconnected") {
+        this.#restartLater(transport, 0, 0);
+      }
+    }
+  }
+
+  close() {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const timer of this.#restarts.values()) clearTimeout(timer);
+    this.send.close();
+    this.recv.close();
+  }
+
+  /** @param {Transport} transport */
+  #watch(transport) {
+    transport.on("connect", ({ dtlsParameters }, done, failed) => {
+      this.#request("transport:connect", { transport_id: transport.id, dtls_parameters: dtlsParameters }).then(done, failed);
+    });
+    transport.on("connectionstatechange", (state) => {
+      if (this.#closed) return;
+      this.emit("state", { direction: transport.direction, state });
+      if (state === "disconnected") this.#restartLater(transport, PATIENCE, 0);
+      else if (state === "failed") this.#restartLater(transport, 0, 0);
+      else if (state === "connected") this.#noRestart(transport);
+    });
+  }
+
+  /** @param {Transport} transport */
+  #noRestart(transport) {
+    clearTimeout(this.#restarts.get(transport.id));
+    this.#restarts.delete(transport.id);
+  }
+
+  /** @param {Transport} transport @param {number} delay ms @param {number} attempt */
+  #restartLater(transport, delay, attempt) {
+    this.#noRestart(transport);
+    this.#restarts.set(transport.id, setTimeout(() => void this.#restart(transport, attempt), delay));
+  }
+
+  /** @param {Transport} transport @param {number} attempt */
+  async #restart(transport, attempt) {
+    if (this.#closed || transport.closed || transport.connectionState === "connected") return;
+    try {
+      const answer = await this.#request("transport:restart_ice", { transport_id: transport.id });
+      if (this.#closed) return;
+      await transport.restartIce({ iceParameters: answer.ice_parameters });
+    } catch (error) {
+      const { code } = /** @type {{code?: string}} */ (error);
+      if (code === "disconnected" || code === "timeout") return; // heal() comes with the socket
+      if (code === "not_found" || code === "wrong_state") {
+        this.emit("broken", { reason: `transport ${transport.direction}: ${code}` });
+        return;
+      }
+    }
+    // Checks take a moment on a bad network; a second restart too early would throw away the first.
+    this.#restartLater(transport, 3000 + retryDelay(attempt), attempt + 1);
+  }
+}
+
+/**
+ * @param {any} answer of transport:create
+ * @param {RTCIceServer[]} iceServers
+ */
+function options(answer, iceServers) {
+  return {
+    id: answer.transport_id,
+    iceParameters: answer.ice_parameters,
+    iceCandidates: answer.ice_candidates,
+    dtlsParameters: answer.dtls_parameters,
+    iceServers: answer.ice_servers ?? iceServers,
+  };
+}

@@ -1,0 +1,173 @@
+// @ts-check
+/**
+ * What this browser receives: a consumer for each stream that others send. It is told the whole list each time and
+ * finds the difference itself, so that a late joiner, a late stream and a rebuilt link are all the same case.
+ */
+import { retryDelay } from "../backoff.js";
+import { Emitter } from "../emitter.js";
+
+/**
+ * @typedef {import('mediasoup-client').types.Consumer} Consumer
+ * @typedef {import('../types.js').ProducerInfo} ProducerInfo
+ * @typedef {import('../types.js').Request} Request
+ * @typedef {import('./link.js').MediaLink} MediaLink
+ * @typedef {{producer: ProducerInfo, consumer: Consumer, paused: boolean}} Received `paused`: by us, as nobody looks
+ * @typedef {{track: {producer: ProducerInfo, track: MediaStreamTrack}, gone: {producer: ProducerInfo}}} ReceiverEvents
+ */
+
+const TRIES = 6; // then a stream counts as gone until the list changes
+
+/** @extends {Emitter<ReceiverEvents>} */
+export class Receiver extends Emitter {
+  #request;
+  /** @type {MediaLink | null} */
+  #link = null;
+  /** @type {Map<string, ProducerInfo>} */
+  #wanted = new Map();
+  /** @type {Map<string, Received>} by producer id */
+  #received = new Map();
+  /** @type {Set<string>} producer ids being consumed or waiting for another try */
+  #busy = new Set();
+  /** @type {(producer: ProducerInfo) => boolean} */
+  #looksAt = () => true;
+
+  /** @param {Request} request */
+  constructor(request) {
+    super();
+    this.#request = request;
+  }
+
+  get received() {
+    return [...this.#received.values()];
+  }
+
+  /** @param {ProducerInfo[]} producers of all others, as the room has them now */
+  want(producers) {
+    this.#wanted = new Map(producers.map((producer) => [producer.producer_id, producer]));
+    for (const id of [...this.#received.keys()]) if (!this.#wanted.has(id)) this.#drop(id);
+    for (const [id, received] of this.#received) received.producer = /** @type {ProducerInfo} */ (this.#wanted.get(id));
+    this.#consumeMissing();
+  }
+
+  /**
+   * Save what nobody looks at: pictures on another page of the grid, or all cameras on a thin line.
+   * @param {(producer: ProducerInfo) => boolean} looksAt
+   */
+  lookAt(looksAt) {
+    this.#looksAt = looksAt;
+    for (const received of this.#received.values()) void this.#matchPause(received);
+  }
+
+  /** @param {MediaLink} link */
+  attach(link) {
+    this.detach();
+    this.#link = link;
+    this.#consumeMissing();
+  }
+
+  /** The link is gone with all consumers; the list of wanted streams stays. */
+  detach() {
+    this.#link = null;
+    this.#busy.clear();
+    for (const id of [...this.#received.keys()]) this.#drop(id, false);
+  }
+
+  /** @param {{consumer_id: string}[]} alive what the worker still has of ours after the socket came back */
+  reconcile(alive) {
+    const known = new Set(alive.map((consumer) => consumer.consumer_id));
+    for (const [id, { consumer }] of this.#received) if (!known.has(consumer.id)) this.#drop(id, false);
+    const ours = new Set(this.received.map(({ consumer }) => consumer.id));
+    for (const id of known) if (!ours.has(id)) this.#request("consumer:close", { consumer_id: id }).catch(() => {});
+    // A resume that was lost with the socket costs one more request, a stream that stays black costs trust.
+    for (const received of this.#received.values()) {
+      const event = received.paused ? "consumer:pause" : "consumer:resume";
+      this.#request(event, { consumer_id: received.consumer.id }).catch(() => {});
+    }
+    this.#consumeMissing();
+  }
+
+  /** The server closed one. If its producer is still there, it is consumed again. @param {string} consumerId */
+  closed(consumerId) {
+    for (const [id, { consumer }] of this.#received) if (consumer.id === consumerId) this.#drop(id, false);
+    this.#consumeMissing();
+  }
+
+  #consumeMissing() {
+    if (!this.#link) return;
+    for (const producer of this.#wanted.values()) {
+      const id = producer.producer_id;
+      if (!this.#received.has(id) && !this.#busy.has(id)) {
+        this.#busy.add(id);
+        void this.#consume(producer, this.#link, 0);
+      }
+    }
+  }
+
+  /** @param {ProducerInfo} producer @param {MediaLink} link @param {number} attempt */
+  async #consume(producer, link, attempt) {
+    const id = producer.producer_id;
+    const valid = () => link === this.#link && !link.closed && this.#wanted.has(id);
+    try {
+      const answer = await this.#request("consume", {
+        transport_id: link.recv.id, producer_id: id, rtp_capabilities: link.device.recvRtpCapabilities,
+      });
+      if (!valid()) {
+        if (link === this.#link) this.#busy.delete(id);
+        await this.#request("consumer:close", { consumer_id: answer.consumer_id }).catch(() => {});
+        return;
+      }
+      const consumer = await link.recv.consume({
+        id: answer.consumer_id, producerId: id, kind: answer.kind, rtpParameters: answer.rtp_parameters,
+        // A voice and its camera are kept in step; a screen and its sound are a stream of their own.
+        streamId: `${producer.participant_id}-${producer.source.startsWith("screen") ? "screen" : "person"}`,
+      });
+      this.#busy.delete(id);
+      if (!valid()) {
+        consumer.close();
+        return;
+      }
+      const received = { producer, consumer, paused: true };
+      this.#received.set(id, received);
+      this.emit("track", { producer, track: consumer.track });
+      await this.#matchPause(received);
+    } catch (error) {
+      const code = /** @type {{code?: string}} */ (error).code;
+      if (!valid() || code === "not_found" || code === "disconnected" || attempt >= TRIES) {
+        // not_found: it closed meanwhile, and the news is on its way. disconnected: reconcile() asks again.
+        if (link === this.#link) this.#busy.delete(id);
+        return;
+      }
+      setTimeout(() => {
+        if (valid()) void this.#consume(producer, link, attempt + 1);
+        else if (link === this.#link) this.#busy.delete(id);
+      }, retryDelay(attempt));
+    }
+  }
+
+  /** @param {Received} received */
+  async #matchPause(received) {
+    const paused = received.producer.kind === "video" && !this.#looksAt(received.producer);
+    if (paused === received.paused) return;
+    received.paused = paused;
+    if (paused) received.consumer.pause();
+    else received.consumer.resume();
+    try {
+      await this.#request(paused ? "consumer:pause" : "consumer:resume", { consumer_id: received.consumer.id });
+    } catch (error) {
+      const { code } = /** @type {{code?: string}} */ (error);
+      if (code === "not_found") this.closed(received.consumer.id);
+    }
+  }
+
+  /** @param {string} id @param {boolean} [tell] whether the server still has the consumer and is to close it */
+  #drop(id, tell = true) {
+    const received = this.#received.get(id);
+    if (!received) return;
+    this.#received.delete(id);
+    const { consumer, producer } = received;
+    consumer.close();
+    this.emit("gone", { producer });
+    // Its producer's end closed it at the worker already; only a stream that goes on has to be closed by us.
+    if (tell && this.#wanted.has(id)) this.#request("consumer:close", { consumer_id: consumer.id }).catch(() => {});
+  }
+}

@@ -1,0 +1,243 @@
+// @ts-check
+/**
+ * What this browser sends. It keeps what is wanted (a track for each source, muted or not) apart from what a link
+ * carries, so that after a break everything is sent anew from the same tracks.
+ */
+import { Emitter } from "../emitter.js";
+import { cameraEncodings, SCREEN_ENCODINGS } from "./device_state.js";
+
+/**
+ * @typedef {import('mediasoup-client').types.Producer} Producer
+ * @typedef {import('../types.js').Source} Source
+ * @typedef {import('../types.js').Request} Request
+ * @typedef {import('./link.js').MediaLink} MediaLink
+ * @typedef {{track: MediaStreamTrack, paused: boolean}} Wanted
+ * @typedef {{change: {source: Source}, refused: {source: Source, code: string, message: string}}} SenderEvents
+ */
+
+/** A screen has its own stream: players keep in step what shares one, and lips go with the voice, not with slides. */
+const STREAMS = { microphone: "person", camera: "person", screen: "screen", screen_audio: "screen" };
+
+/** @extends {Emitter<SenderEvents>} */
+export class Sender extends Emitter {
+  #request;
+  /** @type {MediaLink | null} */
+  #link = null;
+  /** @type {Map<Source, Wanted>} */
+  #wanted = new Map();
+  /** @type {Map<Source, Producer>} */
+  #producers = new Map();
+  /** @type {Map<Source, Promise<any>>} one step after the other, for each source */
+  #queues = new Map();
+
+  /** @param {Request} request */
+  constructor(request) {
+    super();
+    this.#request = request;
+  }
+
+  /** @param {Source} source */
+  isSending(source) {
+    return this.#wanted.get(source)?.paused === false;
+  }
+
+  /** @param {Source} source */
+  has(source) {
+    return this.#wanted.has(source);
+  }
+
+  get producers() {
+    return [...this.#producers].map(([source, producer]) => ({ source, producer }));
+  }
+
+  /** @param {string} producerId @returns {Source | undefined} */
+  sourceOf(producerId) {
+    return this.producers.find(({ producer }) => producer.id === producerId)?.source;
+  }
+
+  /**
+   * Send a track, in place of the source's last one.
+   * @param {Source} source
+   * @param {MediaStreamTrack} track
+   * @returns {Promise<void>} when it is sent; rejects when the server forbids it
+   */
+  publish(source, track) {
+    this.#wanted.set(source, { track, paused: false });
+    this.emit("change", { source });
+    return this.#inTurn(source, () => this.#send(source));
+  }
+
+  /** @param {Source} source @returns {Promise<void>} */
+  unpublish(source) {
+    this.#wanted.delete(source);
+    this.emit("change", { source });
+    return this.#inTurn(source, async () => {
+      const producer = this.#producers.get(source);
+      if (!producer || this.#wanted.has(source)) return;
+      this.#producers.delete(source);
+      producer.close();
+      await this.#request("produce:close", { producer_id: producer.id }).catch(() => {});
+    });
+  }
+
+  /** Stop the media and keep the track. @param {Source} source @returns {Promise<void>} */
+  pause(source) {
+    return this.#setPaused(source, true);
+  }
+
+  /** @param {Source} source @returns {Promise<void>} rejects when the server forbids it */
+  resume(source) {
+    return this.#setPaused(source, false);
+  }
+
+  /** A host muted us: the worker has stopped the media already. @param {Source} source */
+  pausedByHost(source) {
+    const wanted = this.#wanted.get(source);
+    if (!wanted || wanted.paused) return;
+    wanted.paused = true;
+    this.#producers.get(source)?.pause();
+    this.emit("change", { source });
+  }
+
+  /** @param {MediaLink} link */
+  async attach(link) {
+    this.#link = link;
+    this.#producers.clear();
+    await Promise.allSettled([...this.#wanted.keys()].map((source) => this.#inTurn(source, () => this.#send(source))));
+  }
+
+  /** The link is gone with all producers; tracks and wishes stay. */
+  detach() {
+    this.#link = null;
+    this.#producers.clear();
+  }
+
+  /**
+   * After the socket came back: send anew what the worker no longer has, and tell it what changed meanwhile.
+   * @param {{producer_id: string, paused?: boolean}[]} alive
+   */
+  async reconcile(alive) {
+    const known = new Map(alive.map((producer) => [producer.producer_id, producer]));
+    for (const { source, producer } of this.producers) {
+      if (!known.has(producer.id)) {
+        this.#producers.delete(source);
+        producer.close();
+      }
+    }
+    const ours = new Set(this.producers.map(({ producer }) => producer.id));
+    for (const id of known.keys()) {
+      if (!ours.has(id)) await this.#request("produce:close", { producer_id: id }).catch(() => {});
+    }
+    for (const [source, wanted] of this.#wanted) {
+      const producer = this.#producers.get(source);
+      const step = !producer
+        ? () => this.#send(source)
+        : known.get(producer.id)?.paused !== wanted.paused
+          ? () => this.#tellPaused(source)
+          : null;
+      if (step) await this.#inTurn(source, step).catch(() => {});
+    }
+  }
+
+  /** @param {Source} source @param {boolean} paused */
+  #setPaused(source, paused) {
+    const wanted = this.#wanted.get(source);
+    if (!wanted || wanted.paused === paused) return Promise.resolve();
+    wanted.paused = paused;
+    const producer = this.#producers.get(source);
+    if (paused) producer?.pause(); // silent at once, whatever the network does
+    this.emit("change", { source });
+    return this.#inTurn(source, () => this.#tellPaused(source));
+  }
+
+  /** @param {Source} source */
+  async #tellPaused(source) {
+    const wanted = this.#wanted.get(source);
+    const producer = this.#producers.get(source);
+    if (!wanted || !producer || producer.closed) return;
+    const { paused } = wanted;
+    try {
+      await this.#request(paused ? "produce:pause" : "produce:resume", { producer_id: producer.id });
+      if (!wanted.paused) producer.resume();
+    } catch (error) {
+      this.#judge(source, error);
+    }
+  }
+
+  /** @param {Source} source */
+  async #send(source) {
+    const wanted = this.#wanted.get(source);
+    const link = this.#link;
+    if (!wanted || !link || link.closed) return; // attach() sends it when there is a link
+    const current = this.#producers.get(source);
+    try {
+      if (current && !current.closed) {
+        if (current.track !== wanted.track) await current.replaceTrack({ track: wanted.track });
+        if (current.paused !== wanted.paused) await this.#tellPaused(source);
+        return;
+      }
+      const producer = await link.send.produce({ ...produceOptions(source, wanted, link), stopTracks: false });
+      if (link !== this.#link || this.#wanted.get(source) !== wanted) {
+        producer.close();
+        await this.#request("produce:close", { producer_id: producer.id }).catch(() => {});
+        if (link === this.#link) await this.#send(source);
+        return;
+      }
+      this.#producers.set(source, producer);
+      if (wanted.paused !== Boolean(producer.appData.paused)) await this.#tellPaused(source);
+      if (wanted.paused) producer.pause();
+      this.emit("change", { source });
+    } catch (error) {
+      this.#judge(source, error);
+    }
+  }
+
+  /** A refusal ends the wish; a broken line does not. @param {Source} source @param {any} error */
+  #judge(source, error) {
+    const code = error?.code;
+    if (!code || code === "disconnected" || code === "timeout" || code === "media_unavailable" || code === "not_found") {
+      if (!code && this.#link && !this.#link.closed) throw error;
+      return;
+    }
+    const wanted = this.#wanted.get(source);
+    if (this.#producers.has(source) && wanted) wanted.paused = true;
+    else this.#wanted.delete(source);
+    this.#producers.get(source)?.pause();
+    this.emit("change", { source });
+    this.emit("refused", { source, code, message: error.message });
+    throw error;
+  }
+
+  /**
+   * @param {Source} source
+   * @param {() => Promise<void>} step
+   * @returns {Promise<void>}
+   */
+  #inTurn(source, step) {
+    const turn = (this.#queues.get(source) ?? Promise.resolve()).catch(() => {}).then(step);
+    this.#queues.set(source, turn);
+    turn.catch(() => {});
+    return turn;
+  }
+}
+
+/**
+ * @param {Source} source
+ * @param {Wanted} wanted
+ * @param {MediaLink} link
+ */
+function produceOptions(source, { track, paused }, link) {
+  const options = {
+    track, streamId: STREAMS[source], appData: { source, paused },
+    // An unpaused track must run even when the wish is to begin paused: resume() enables it again.
+    disableTrackOnPause: true,
+  };
+  if (track.kind === "audio") {
+    return { ...options, codecOptions: { opusFec: true, opusDtx: false, opusStereo: source === "screen_audio" } };
+  }
+  // VP8 first: every browser decodes it in software, and the recorder can cut it at any key frame.
+  const codec = link.device.sendRtpCapabilities.codecs?.find((each) => each.mimeType.toLowerCase() === "video/vp8");
+  const { width = 640, height = 360 } = track.getSettings();
+  const encodings = source === "screen" ? [...SCREEN_ENCODINGS] : cameraEncodings(width, height);
+  return { ...options, encodings, ...(codec ? { codec } : {}), codecOptions: { videoGoogleStartBitrate: 600 } };
+}

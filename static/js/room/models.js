@@ -1,0 +1,98 @@
+// @ts-check
+/** From what the room is to what the views show: pure functions, one for each view that needs more than a glance. */
+
+/**
+ * @typedef {import('./room_state.js').RoomState} RoomState
+ * @typedef {{camera: MediaStreamTrack | null, screen: MediaStreamTrack | null, microphone: boolean}} OwnMedia
+ */
+
+/**
+ * @param {RoomState} room
+ * @param {Map<string, MediaStreamTrack>} tracks received ones, by producer id
+ * @param {OwnMedia} own
+ * @param {Map<string, string>} quality by participant id
+ * @returns {import('./views/tiles.js').TileModel[]}
+ */
+export function tileModels(room, tracks, own, quality) {
+  const self = room.you.participant_id;
+  /** @type {import('./views/tiles.js').TileModel[]} */
+  const models = [];
+  for (const person of room.participants) {
+    const id = person.participant_id;
+    const isSelf = id === self;
+    const received = (/** @type {'camera' | 'screen'} */ source) => {
+      const producer = room.producerOf(id, source);
+      return producer && !producer.paused ? (tracks.get(producer.producer_id) ?? null) : null;
+    };
+    const common = {
+      participant_id: id, self: isSelf, name: person.name, role: person.role, hand: room.handOf(id),
+      connected: person.connected, quality: quality.get(id) ?? "good",
+    };
+    models.push({
+      ...common, id: `${id}/camera`, source: "camera", track: isSelf ? own.camera : received("camera"),
+      muted: isSelf ? !own.microphone : !room.sends(id, "microphone"),
+    });
+    const screen = isSelf ? own.screen : received("screen");
+    if (screen) models.push({ ...common, id: `${id}/screen`, source: "screen", track: screen, muted: false });
+  }
+  return models;
+}
+
+const RANKS = /** @type {Record<string, number>} */ ({ host: 5, "co-host": 4, presenter: 3, attendee: 2, guest: 1 });
+
+/**
+ * @param {RoomState} room
+ * @param {Set<string>} can our permissions
+ * @returns {import('./views/participants.js').Row[]}
+ */
+export function participantRows(room, can) {
+  const { participant_id: self, role } = room.you;
+  const rank = RANKS[role] ?? 0;
+  return room.participants.map((person) => {
+    const id = person.participant_id;
+    const below = (RANKS[person.role] ?? 0) < rank && id !== self;
+    const roles = can.has("change_roles") && below
+      ? ["co-host", "presenter", "attendee", "guest"].filter((each) => RANKS[each] < rank && (each !== "co-host" || can.has("make_co_host")))
+      : [];
+    return {
+      participant_id: id, name: person.name, role: person.role, self: id === self, connected: person.connected,
+      microphone: room.sends(id, "microphone"), camera: room.sends(id, "camera"), screen: room.sends(id, "screen"),
+      hand: room.handOf(id), canMute: can.has("mute") && below, canRemove: can.has("remove") && below,
+      canLower: can.has("lower_hands") || id === self,
+      roles: roles.length && !roles.includes(person.role) ? [person.role, ...roles] : roles,
+    };
+  });
+}
+
+/**
+ * @param {RoomState} room
+ * @param {import('./types.js').ChatMessage} message
+ * @returns {import('./views/chat.js').ShownMessage}
+ */
+export function shownMessage(room, message) {
+  const { participant_id, message_id, sent_at } = message;
+  return {
+    participant_id, message_id, sent_at, message: message.message,
+    name: message.name ?? room.nameOf(participant_id), role: message.role ?? room.roleOf(participant_id) ?? "attendee",
+    self: participant_id === room.you.participant_id,
+  };
+}
+
+/** What stands in the REC chip. @param {import('./types.js').Recording | null} recording @returns {{text: string, kind: string} | null} */
+export function recordingWords(recording) {
+  if (!recording) return null;
+  const percent = typeof recording.progress === "number" ? ` ${Math.round(recording.progress)} %` : "";
+  switch (recording.status) {
+    case "recording": return { text: "REC", kind: "live" };
+    case "starting": return { text: "Recording starts…", kind: "work" };
+    case "stopping":
+    case "stopped":
+    case "recorded": return { text: "Recording saved", kind: "work" };
+    case "queued": return { text: "Recording queued", kind: "work" };
+    case "composing": return { text: `Composing${percent}`, kind: "work" };
+    case "uploading": return { text: "Uploading", kind: "work" };
+    case "ready": return { text: "Recording ready", kind: "done" };
+    case "failed": return { text: "Recording failed", kind: "failed" };
+    default: return { text: `Recording ${recording.status}`, kind: "work" };
+  }
+}

@@ -1,0 +1,70 @@
+// @ts-check
+/**
+ * The shapes that pass between the classroom's modules; on the wire they are as docs/protocol.md has them.
+ *
+ * @typedef {'microphone' | 'camera' | 'screen' | 'screen_audio'} Source
+ * @typedef {'audio' | 'video'} Kind
+ * @typedef {'host' | 'co-host' | 'presenter' | 'attendee' | 'guest'} Role
+ *
+ * @typedef {object} ProducerInfo a stream that somebody sends
+ * @property {string} producer_id
+ * @property {string} participant_id
+ * @property {Kind} kind
+ * @property {Source} source
+ * @property {boolean} paused
+ *
+ * @typedef {object} Participant
+ * @property {string} participant_id
+ * @property {string} name
+ * @property {Role} role
+ * @property {boolean} connected false while a person reconnects
+ *
+ * @typedef {object} ChatMessage
+ * @property {string} message_id
+ * @property {string} participant_id
+ * @property {string} [name]
+ * @property {Role} [role]
+ * @property {string} message
+ * @property {string} [type]
+ * @property {string} sent_at ISO 8601
+ *
+ * @typedef {object} Recording
+ * @property {string} [recording_id]
+ * @property {string} [started_at] ISO 8601
+ * @property {'recording' | 'stopped' | string} status
+ * @property {number} [progress] 0 to 100
+ * @property {string} [error]
+ *
+ * @typedef {object} LiveMedia what of our media the worker still has after a reconnect
+ * @property {string | null} epoch differs for each start of a worker: ids of another epoch are void
+ * @property {{transport_id: string}[]} transports
+ * @property {{producer_id: string}[]} producers
+ * @property {{consumer_id: string}[]} consumers
+ *
+ * @typedef {object} JoinAnswer
+ * @property {string} session
+ * @property {boolean} resumed true: the missed events follow; false: this is the whole snapshot
+ * @property {{participant_id: string, role: Role, [key: string]: any}} you
+ * @property {any[]} [participants]
+ * @property {any} [chat]
+ * @property {any} [recording]
+ * @property {number} [last_seq]
+ * @property {import('mediasoup-client').types.RtpCapabilities | null} [rtp_capabilities]
+ * @property {RTCIceServer[]} [ice_servers]
+ * @property {LiveMedia | null} [media]
+ *
+ * @typedef {object} Boot what the server writes into the page
+ * @property {string} code
+ * @property {string} title
+ * @property {string} socket_url
+ * @property {string | null} token
+ * @property {string} name
+ * @property {Role} role
+ * @property {string} csrf
+ * @property {string[]} can
+ * @property {string | null} lesson_url
+ * @property {Record<string, number>} limits
+ *
+ * @typedef {(event: string, data?: object, options?: {timeout?: number}) => Promise<any>} Request
+ */
+export {};
