@@ -1,0 +1,78 @@
+"""Ask for lost packets again, soon but not too soon, and give up in time.
+
+A gap may be mere reordering, so the first request waits a little; a repair needs a round trip, so each repetition
+waits longer; after the last one only a key frame can help. Sequence numbers are unwrapped ones.
+"""
+
+from __future__ import annotations
+
+DELAY = 0.010  # seconds that a missing packet has to turn up by itself
+RETRY = 0.040  # seconds between requests, or a round trip if that is longer
+MAX_TRIES = 10
+MAX_MISSING = 1000  # packets: beyond it the gap is an outage, which no repair fills
+MAX_PER_REQUEST = 300  # packets: even with one pair for each, the report fits into a datagram
+
+
+class NackGenerator:
+    """One incoming stream's losses. Feed `receive`, drain `due` at `next_at`, and look at `key_frame_needed` then."""
+
+    __slots__ = ("_highest", "_missing", "key_frame_needed", "requested")
+
+    def __init__(self) -> None:
+        self._highest: int | None = None
+        self._missing: dict[int, list[float]] = {}  # sequence -> [due at, tries], in order of sequence
+        self.key_frame_needed = False  # set when packets are given up for lost; the caller resets it when it asked
+        self.requested = 0  # packets asked for, ever, repetitions included
+
+    def receive(self, sequence: int, now: float) -> bool:
+        """Note a packet that came, by whatever way. Whether it was one that was missed."""
+        highest = self._highest
+        if highest is None or sequence == highest + 1:
+            self._highest = sequence
+            return False
+        if sequence <= highest:
+            return self._missing.pop(sequence, None) is not None
+        self._highest = sequence
+        if sequence - highest - 1 + len(self._missing) > MAX_MISSING:
+            self.give_up()
+        else:
+            due = now + DELAY
+            for missing in range(highest + 1, sequence):
+                self._missing[missing] = [due, 0]
+        return False
+
+    def due(self, now: float, round_trip: float = 0.0) -> list[int]:
+        """The packets to ask for now, in order. Those asked for often enough are dropped: `key_frame_needed`."""
+        if not self._missing:
+            return []
+        lost: list[int] = []
+        wait = max(RETRY, round_trip)
+        for sequence, entry in list(self._missing.items()):
+            if entry[0] > now:
+                continue
+            if entry[1] >= MAX_TRIES:
+                del self._missing[sequence]
+                self.key_frame_needed = True
+            elif len(lost) < MAX_PER_REQUEST:
+                entry[0] = now + wait
+                entry[1] += 1
+                lost.append(sequence)
+        self.requested += len(lost)
+        return lost
+
+    def next_at(self) -> float | None:
+        """When `due` has something to do; None while nothing is missing."""
+        return min(entry[0] for entry in self._missing.values()) if self._missing else None
+
+    def key_frame_received(self, sequence: int) -> None:
+        """A key frame begins at `sequence`: what was lost before it is of no use any more."""
+        for missing in [number for number in self._missing if number < sequence]:
+            del self._missing[missing]
+
+    def give_up(self) -> None:
+        self._missing.clear()
+        self.key_frame_needed = True
+
+    @property
+    def missing(self) -> int:
+        return len(self._missing)
