@@ -45,7 +45,7 @@ def pack(packet_type: int, count: int, body: bytes) -> bytes:
 
 @dataclass(slots=True)
 class ReportBlock:
-    """One source's reception. `fraction_lost` is in 1/256; `last_sender_report` the middle 32 bits of the NTP time of
+    """One source's reception. `fraction_lost` is in 1/256; `last_sr` the middle 32 bits of the NTP time of
     its last report that came, and the delay since then in 1/65536 s; both 0 before the first.
     """
 
@@ -54,8 +54,8 @@ class ReportBlock:
     packets_lost: int = 0  # signed: repeats count negative
     highest_sequence: int = 0  # wraps counted in the upper 16 bits
     jitter: int = 0
-    last_sender_report: int = 0
-    delay_since_last_report: int = 0
+    last_sr: int = 0
+    delay_since_last_sr: int = 0
 
     def serialize(self) -> bytes:
         lost = max(-0x800000, min(0x7FFFFF, self.packets_lost)) & 0xFFFFFF
@@ -64,17 +64,17 @@ class ReportBlock:
             self.fraction_lost << 24 | lost,
             self.highest_sequence & 0xFFFFFFFF,
             min(self.jitter, 0xFFFFFFFF),
-            self.last_sender_report,
-            min(self.delay_since_last_report, 0xFFFFFFFF),
+            self.last_sr,
+            min(self.delay_since_last_sr, 0xFFFFFFFF),
         )
 
     @classmethod
     def parse_all(cls, body: bytes, offset: int, count: int) -> list[ReportBlock]:
         blocks = []
         for position in range(offset, offset + count * _BLOCK.size, _BLOCK.size):
-            ssrc, lost, highest, jitter, last_sender_report, delay = _BLOCK.unpack_from(body, position)
+            ssrc, lost, highest, jitter, last_sr, delay = _BLOCK.unpack_from(body, position)
             signed = (lost & 0xFFFFFF) - ((lost & 0x800000) << 1)
-            blocks.append(cls(ssrc, lost >> 24, signed, highest, jitter, last_sender_report, delay))
+            blocks.append(cls(ssrc, lost >> 24, signed, highest, jitter, last_sr, delay))
         return blocks
 
 
