@@ -16,7 +16,7 @@ def names() -> list[str]:
     return sorted(
         module.name
         for module in pkgutil.iter_modules(benchmarks.__path__)
-        if "\nclass Bench(" in (Path(benchmarks.__path__[0]) / f"{module.name}.py").read_text()
+        if not module.ispkg and "\nclass Bench(" in (Path(benchmarks.__path__[0]) / f"{module.name}.py").read_text()
     )
 
 

@@ -1,0 +1,283 @@
+"""One camera and one voice to N receivers: CPU a forwarded packet, loss, memory; beside janus and an aiortc relay.
+
+The server has one core, the generator (sender and all receivers, with real ICE and DTLS) another. CPU is the server's
+user and system time over the packets that its receivers got; loss is what is missing in their sequence numbers. Each
+receiver decrypts one packet in a hundred, so that a forgery would show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import statistics
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pylibsrtp import Error as SrtpError
+
+from benchmarks.fanout import cpu_seconds
+from benchmarks.media_source import AUDIO_SSRC, FPS, VIDEO_SSRC, Source
+from benchmarks.peers import Peer, own_address
+from benchmarks.peers.aiortc_relay import AiortcRelay
+from benchmarks.peers.janus import Janus
+from benchmarks.peers.lectern import Lectern
+from benchmarks.table import Benchmark, Table
+from benchmarks.webrtc_client import Client
+
+PEERS: dict[str, Callable[[], Peer]] = {"lectern": Lectern, "janus": Janus, "aiortc": AiortcRelay}
+AIORTC_MOST = 8  # receivers: more than it can serve on one core
+DECRYPT_ONE_IN = 100
+WARM_UP = 2.0  # seconds before measuring
+REPORT_EVERY = 1.0  # seconds between receiver reports, as a browser sends them (RFC 3550 section 6.2)
+SERVER_CORE, GENERATOR_CORE = 0, 1
+
+
+class Bench(Benchmark):
+    """One camera and one voice to N receivers: CPU a forwarded packet, loss, memory."""
+
+    @classmethod
+    def add_options(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--receivers", type=int, nargs="+", default=[10, 50, 100, 200])
+        parser.add_argument("--peers", nargs="+", choices=[*PEERS], default=[*PEERS])
+        parser.add_argument("--seconds", type=float, default=10.0)
+        parser.add_argument("--runs", type=int, default=3, help="the median of so many runs is shown")
+
+    def run(self) -> Table:
+        table = Table(
+            "Forwarding one camera (VP8, 1.5 Mbit/s) and one voice (Opus), server on one core",
+            ["server", "receivers", *FIGURES, "srtp"],
+        )
+        for receivers in self.options.receivers:
+            for name in self.options.peers:
+                if name == "aiortc" and receivers > AIORTC_MOST and receivers != min(self.options.receivers):
+                    continue
+                count = min(receivers, AIORTC_MOST) if name == "aiortc" else receivers
+                rows = [measure(PEERS[name], count, self.options.seconds) for _ in range(self.options.runs)]
+                table.add(**median(rows))
+        return table
+
+
+FIGURES = ["us_per_packet", "cpu_percent", "loss_percent", "kb_per_receiver", "packets_in_s", "generator_percent"]
+
+
+def median(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return rows[0] | {name: statistics.median(row[name] for row in rows) for name in FIGURES}
+
+
+@dataclass
+class Counted:
+    """What arrived of one stream: packets, and the span of their sequence numbers."""
+
+    packets: int = 0
+    first: int = -1
+    last: int = 0  # unwrapped
+
+    def add(self, sequence: int) -> None:
+        if self.first < 0:
+            self.first = self.last = sequence
+        else:
+            ahead = (sequence - self.last) & 0xFFFF
+            if ahead < 0x8000:
+                self.last += ahead
+        self.packets += 1
+
+
+@dataclass
+class Receiver:
+    client: Client
+    streams: dict[int, Counted] = field(default_factory=dict)
+    until_decrypt: int = DECRYPT_ONE_IN
+    next_report: float = 0.0
+
+    def read(self, buffer: bytearray) -> int:
+        """Everything that waits in the socket; the number of RTP packets."""
+        packets, receive = 0, self.client.socket.recv_into
+        while True:
+            try:
+                size = receive(buffer)
+            except BlockingIOError:
+                return packets
+            except ConnectionRefusedError:
+                continue
+            if size < 12 or buffer[0] & 0xC0 != 0x80:
+                self.client.answer_stun(bytes(buffer[:size]))
+            elif not 192 <= buffer[1] <= 223:
+                sequence, ssrc = SEQUENCE_AND_SSRC(buffer)
+                counted = self.streams.get(ssrc)
+                if counted is None:
+                    counted = self.streams[ssrc] = Counted()
+                counted.add(sequence)
+                packets += 1
+                self.until_decrypt -= 1
+                if not self.until_decrypt:
+                    self.until_decrypt = DECRYPT_ONE_IN
+                    assert self.client.inbound is not None
+                    self.client.inbound.unprotect(bytes(buffer[:size]))
+
+    def start_counting(self) -> None:
+        self.streams = {}
+
+    def report(self, now: float) -> None:
+        self.client.keep_consent(now)
+        if now < self.next_report:
+            return
+        self.next_report = now + REPORT_EVERY
+        blocks = b"".join(
+            struct.pack("!IIIIII", ssrc, 0, counted.last & 0xFFFFFFFF, 0, 0, 0)
+            for ssrc, counted in list(self.streams.items())[:4]
+        )
+        if blocks:
+            count = len(blocks) // 24
+            self.client.send_rtcp(struct.pack("!BBHI", 0x80 | count, 201, 1 + 6 * count, 1) + blocks)
+
+
+SEQUENCE_AND_SSRC = struct.Struct("!2xH4xI").unpack_from
+
+
+def measure(make: Callable[[], Peer], receivers: int, seconds: float) -> dict[str, Any]:
+    os.sched_setaffinity(0, {GENERATOR_CORE})
+    peer = make()
+    peer.start(SERVER_CORE)
+    clients: list[Client] = []
+    try:
+        host = own_address()
+        clients.append(sender := Client(host))
+        source = peer.publish(sender)
+        generator = Generator(sender, source)
+        generator.run(0.5)  # a peer may offer nothing before media arrive
+        baseline = resident(peer.pid)
+        for number in range(receivers):
+            clients.append(client := Client(host))
+            peer.subscribe(client)
+            generator.add(Receiver(client))
+            if number % 4 == 0:
+                generator.run(0.0)
+        generator.run(WARM_UP)
+        kilobytes = (resident(peer.pid) - baseline) / receivers
+        generator.start_counting()
+        cpu, own, start = cpu_seconds(peer.pid), time.process_time(), time.monotonic()
+        generator.run(seconds)
+        cpu, own, took = cpu_seconds(peer.pid) - cpu, time.process_time() - own, time.monotonic() - start
+        got = sum(counted.packets for r in generator.receivers for counted in r.streams.values())
+        span = sum(c.last - c.first + 1 for r in generator.receivers for c in r.streams.values())
+        silent = sum(1 for r in generator.receivers if len(r.streams) < 2)
+        return {
+            "server": peer.name,
+            "receivers": receivers,
+            "us_per_packet": 1e6 * cpu / max(got, 1),
+            "cpu_percent": 100 * cpu / took,
+            # Repairs and reordering can only lessen it; a receiver that got nothing at all counts as wholly lost.
+            "loss_percent": 100 * (1 - got / max(span, 1)) if not silent else 100.0 * silent / receivers,
+            "kb_per_receiver": kilobytes,
+            "packets_in_s": generator.sent / took,
+            "generator_percent": 100 * own / took,
+            "srtp": clients[-1].profile.decode(),
+        }
+    finally:
+        for client in clients:
+            client.close()
+        peer.stop()
+        os.sched_setaffinity(0, set(range(os.cpu_count() or 1)))
+
+
+class Generator:
+    """Sends at the media's pace, reads what arrives, in one thread."""
+
+    def __init__(self, sender: Client, source: Source) -> None:
+        self.sender, self.source = sender, source
+        self.receivers: list[Receiver] = []
+        self.by_fd: dict[int, Receiver] = {}
+        self.epoll = select.epoll()
+        self.epoll.register(sender.socket.fileno(), select.EPOLLIN)
+        self.buffer = bytearray(4096)
+        self.next_frame = self.next_voice = self.next_report = time.monotonic()
+        self.sent = 0
+        self.frames_sent = 0
+
+    def add(self, receiver: Receiver) -> None:
+        self.receivers.append(receiver)
+        self.by_fd[receiver.client.socket.fileno()] = receiver
+        self.epoll.register(receiver.client.socket.fileno(), select.EPOLLIN)
+
+    def start_counting(self) -> None:
+        self.sent = 0
+        for receiver in self.receivers:
+            receiver.start_counting()
+
+    def run(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while True:
+            now = time.monotonic()
+            if now >= self.next_frame:
+                self.next_frame = max(self.next_frame + 1 / FPS, now - 0.1)
+                self._send(self.source.next_frame())
+            if now >= self.next_voice:
+                self.next_voice = max(self.next_voice + 0.02, now - 0.1)
+                self._send(self.source.next_voice())
+            if now >= self.next_report:
+                self.next_report = now + 0.1
+                self._send_reports(now)
+            if now >= end:
+                return
+            wait = max(0.0, min(self.next_frame, self.next_voice, end) - time.monotonic())
+            for fd, _ in self.epoll.poll(wait):
+                receiver = self.by_fd.get(fd)
+                if receiver is not None:
+                    receiver.read(self.buffer)
+                else:
+                    self._read_feedback()
+
+    def _send(self, packets: list[bytes]) -> None:
+        self.sent += len(packets)
+        self.sender.send_rtp(packets)
+
+    def _send_reports(self, now: float) -> None:
+        """Sender reports once a second; consent and receiver reports of a tenth of the receivers at a time."""
+        self.sender.keep_consent(now)
+        for receiver in self.receivers:
+            receiver.report(now)
+        if int(now * 10) % 10 == 0:
+            ntp = int((time.time() + 2208988800) * 2**32)
+            for ssrc, stamp in ((VIDEO_SSRC, self.source.video_time), (AUDIO_SSRC, self.source.audio_time)):
+                self.sender.send_rtcp(struct.pack("!BBHIQIII", 0x80, 200, 6, ssrc, ntp, stamp, 0, 0))
+
+    def _read_feedback(self) -> None:
+        while True:
+            try:
+                data = self.sender.socket.recv(2048)
+            except (BlockingIOError, ConnectionRefusedError):
+                return
+            if data and data[0] <= 3:
+                self.sender.answer_stun(data)
+            elif len(data) > 12 and data[0] & 0xC0 == 0x80 and 192 <= data[1] <= 223:
+                assert self.sender.inbound is not None
+                try:
+                    plain = self.sender.inbound.unprotect_rtcp(data)
+                except SrtpError:
+                    continue
+                if asks_for_key_frame(plain):
+                    self.source.ask_for_key_frame()
+
+
+def asks_for_key_frame(compound: bytes) -> bool:
+    """A PLI or FIR in it (RFC 4585 section 6.3.1, RFC 5104 section 4.3.1)."""
+    position = 0
+    while position + 4 <= len(compound):
+        kind, form = compound[position + 1], compound[position] & 31
+        if kind == 206 and form in (1, 4):
+            return True
+        position += 4 * (1 + struct.unpack_from("!H", compound, position + 2)[0])
+    return False
+
+
+def resident(pid: int) -> float:
+    """Resident memory of a process in KB (proc(5))."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return float(line.split()[1])
+    return 0.0

@@ -1,0 +1,52 @@
+"""Servers that forward media, each behind the same few verbs, so that all do the same work in the same run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import Protocol
+
+import ifaddr
+
+from benchmarks.media_source import Source
+from benchmarks.webrtc_client import Client
+
+
+class Peer(Protocol):
+    name: str
+    pid: int
+
+    def start(self, core: int) -> None:
+        """Start the server, pinned to one core."""
+
+    def publish(self, client: Client) -> Source:
+        """Signal and connect the one who sends; the source speaks the numbers that the server agreed to."""
+        ...
+
+    def subscribe(self, client: Client) -> None:
+        """Signal and connect one who receives both."""
+
+    def stop(self) -> None: ...
+
+
+def own_address() -> str:
+    """An address of this machine that is no loopback where there is one: some servers do not offer 127.0.0.1."""
+    for adapter in ifaddr.get_adapters():
+        for ip in adapter.ips:
+            if isinstance(ip.ip, str) and not ip.ip.startswith(("127.", "169.254.")):
+                return ip.ip
+    return "127.0.0.1"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def pin(pid: int, core: int) -> None:
+    """Every thread of a process to one core."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread), {core})
