@@ -3,12 +3,13 @@
 `lectern:room:<code>:worker` holds the placement. Who finds none chooses a worker by the ring and writes it with
 `SET NX`; who loses that race takes what the winner wrote. When a placed worker is gone, `give_up` takes exactly that
 placement away and, in the same step, leaves the order `lectern:room:<code>:restart`: the room's clients must be told
-that their media is void. Whoever has the room open on the next worker first fulfils the order (`take_order`), so it is
-fulfilled once, and by a process that lives.
+that their media is void. Every process that has the room open on its next worker tries to fulfil the order, so it does
+not matter which of them dies; the event log lets only the first through (`once`).
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -32,9 +33,13 @@ return 0
 """
 ORDER_IF_UNPLACED = """
 if redis.call('EXISTS', KEYS[1]) == 0 then
-    redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+    redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2], 'NX')
     return 1
 end
+return 0
+"""
+FULFIL = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 """
 
@@ -44,6 +49,13 @@ class Placement(msgspec.Struct, frozen=True):
 
     worker_id: str
     epoch: str
+
+
+class Order(msgspec.Struct, frozen=True):
+    """Tell the room's clients, for this reason. The token tells one order from the next."""
+
+    reason: str
+    token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,7 @@ class Placements:
         self.region = region
         self._give_up = redis.register_script(GIVE_UP)
         self._order_if_unplaced = redis.register_script(ORDER_IF_UNPLACED)
+        self._fulfil = redis.register_script(FULFIL)
 
     async def workers(self) -> dict[str, Heartbeat]:
         """Every worker whose heartbeat is fresh (a heartbeat expires by itself), by worker id."""
@@ -82,6 +95,14 @@ class Placements:
             return {}
         values = await self.redis.mget([PLACEMENT_KEY.format(room=room) for room in rooms])
         return {room: _decode(value) for room, value in zip(rooms, values, strict=True)}
+
+    async def find(self, room: str) -> Placed | None:
+        """Where the room is now, if its worker's heartbeat is fresh; nothing is placed for this."""
+        current = await self.current(room)
+        heartbeat = (await self.workers()).get(current.worker_id) if current else None
+        if current is None or heartbeat is None or heartbeat.epoch != current.epoch:
+            return None
+        return Placed(current, heartbeat)
 
     async def place(self, room: str, unreachable: Collection[Placement] = ()) -> Placed | None:
         """Where the room is, placing it when it has no place or its worker is gone. None: no worker takes it.
@@ -124,25 +145,28 @@ class Placements:
 
     async def give_up(self, room: str, placement: Placement, reason: str) -> bool:
         """Take this very placement away. False: another process did so before."""
-        keys = [PLACEMENT_KEY.format(room=room), RESTART_KEY.format(room=room)]
-        return bool(await self._give_up(keys=keys, args=[_encode(placement), reason, KEPT]))
+        order = msgspec.json.encode(Order(reason, placement.epoch))
+        return bool(await self._give_up(keys=self._keys(room), args=[_encode(placement), order, KEPT]))
 
     async def order_restart(self, room: str, reason: str) -> bool:
-        """Somebody joined a room that has no worker: when it gets one, its clients must hear of it."""
-        keys = [PLACEMENT_KEY.format(room=room), RESTART_KEY.format(room=room)]
-        return bool(await self._order_if_unplaced(keys=keys, args=[reason, KEPT]))
+        """Somebody joined a room that has no worker: when it gets one, its clients must hear. False: it has one."""
+        order = msgspec.json.encode(Order(reason, secrets.token_hex(8)))
+        return bool(await self._order_if_unplaced(keys=self._keys(room), args=[order, KEPT]))
 
-    async def restart_is_ordered(self, room: str) -> bool:
-        return bool(await self.redis.exists(RESTART_KEY.format(room=room)))
+    async def order(self, room: str) -> Order | None:
+        value = await self.redis.get(RESTART_KEY.format(room=room))
+        return msgspec.json.decode(value, type=Order) if value else None
 
-    async def take_order(self, room: str) -> str | None:
-        """The reason for which the clients must be told, to exactly one of the processes that ask."""
-        value = await self.redis.getdel(RESTART_KEY.format(room=room))
-        return value.decode() if value is not None else None
+    async def fulfilled(self, room: str, order: Order) -> None:
+        """The clients were told. A newer order stays."""
+        await self._fulfil(keys=[RESTART_KEY.format(room=room)], args=[msgspec.json.encode(order)])
 
     async def forget(self, room: str) -> None:
         """The room has ended."""
-        await self.redis.delete(PLACEMENT_KEY.format(room=room), RESTART_KEY.format(room=room))
+        await self.redis.delete(*self._keys(room))
+
+    def _keys(self, room: str) -> list[str]:
+        return [PLACEMENT_KEY.format(room=room), RESTART_KEY.format(room=room)]
 
     async def _write(self, room: str, placement: Placement) -> bool:
         key = PLACEMENT_KEY.format(room=room)
@@ -153,7 +177,7 @@ def _encode(placement: Placement) -> bytes:
     return msgspec.json.encode(placement)
 
 
-def _decode(value: bytes | None) -> Placement | None:
+def _decode(value: bytes | str | None) -> Placement | None:
     return msgspec.json.decode(value, type=Placement) if value else None
 
 

@@ -1,46 +1,46 @@
-"""One control connection to each media worker that this process has rooms on, and the news when one is gone.
+"""One control connection to each media worker that this process has rooms on, and the news when one breaks.
 
-A connection that breaks is tried again at once: a worker that still runs under the same epoch has kept everything, and
-its rooms are only opened again. One that refuses, does not answer, or answers with another epoch is gone, and its rooms
-hear so within a second, long before its heartbeat expires.
+A connection that broke is not made anew here: the rooms hear of it and ask for the worker again. One that still runs
+under the same epoch has kept everything; one that refuses, does not answer, or answers with another epoch is counted as
+gone for some seconds, long before its heartbeat expires.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from meetings.media.placement import Placed, Placement
 from sfu.client import WorkerClient
 from sfu.protocol import EVENTS, HEARTBEAT_EXPIRES, InvalidRequest
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 0.8  # seconds: with it a lost worker is noticed within the second that is promised
-UNREACHABLE_FOR = HEARTBEAT_EXPIRES + 1.0  # seconds: by then a dead worker's heartbeat is gone, and one that lives is
-# worth another try
-
-OnEvent = Callable[[EVENTS], None]
-OnWorker = Callable[[Placement], Awaitable[None]]
+# Seconds. By then a dead worker's heartbeat is gone, and one that has it still is worth another try.
+UNREACHABLE_FOR = HEARTBEAT_EXPIRES + 1.0
 
 
 class WorkerPool:
-    """`on_lost` and `on_reconnected` are told the worker as a placement: its id and epoch."""
+    """`on_event`: what a worker tells unasked. `on_broken`: the connection to that worker (id and epoch) is lost."""
 
-    def __init__(self, secret: str, name: str, on_event: OnEvent, on_lost: OnWorker, on_reconnected: OnWorker) -> None:
+    def __init__(
+        self,
+        *,
+        secret: str,
+        name: str,
+        on_event: Callable[[EVENTS], None],
+        on_broken: Callable[[Placement], None],
+    ) -> None:
         self._secret = secret
         self._name = name
         self._on_event = on_event
-        self._on_lost = on_lost
-        self._on_reconnected = on_reconnected
+        self._on_broken = on_broken
         self._clients: dict[Placement, WorkerClient] = {}
         self._connecting: dict[Placement, asyncio.Lock] = {}
         self._unreachable: dict[Placement, float] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._closed = False
 
     @property
     def unreachable(self) -> set[Placement]:
@@ -49,68 +49,47 @@ class WorkerPool:
         self._unreachable = {worker: until for worker, until in self._unreachable.items() if until > now}
         return set(self._unreachable)
 
-    @property
-    def connected(self) -> set[Placement]:
-        return set(self._clients)
-
     async def client(self, placed: Placed) -> WorkerClient:
         """The connection to that worker, made when there is none. Raises InvalidRequest("media_unavailable")."""
         worker = placed.placement
         async with self._connecting.setdefault(worker, asyncio.Lock()):
-            if worker in self._clients:
-                return self._clients[worker]
-            try:
-                return await self._connect(placed)
-            except (OSError, TimeoutError, InvalidRequest) as error:
-                logger.warning("Media worker %s cannot be reached: %s", worker.worker_id, error)
-                self._unreachable[worker] = time.monotonic() + UNREACHABLE_FOR
-                raise InvalidRequest("media_unavailable", "The media worker cannot be reached.") from error
+            client = self._clients.get(worker)
+            if client is None or client.closed:
+                client = self._clients[worker] = await self._connect(placed)
+            return client
 
     async def drop(self, worker: Placement) -> None:
-        """The worker is counted as gone for another reason than its connection: its heartbeat stopped."""
-        self._unreachable[worker] = time.monotonic() + UNREACHABLE_FOR
+        """The worker is gone by another sign than its connection: its heartbeat stopped."""
+        self._give_up(worker)
         if client := self._clients.pop(worker, None):
             await client.close()
 
     async def close(self) -> None:
-        self._closed = True
         clients, self._clients = list(self._clients.values()), {}
-        for task in list(self._tasks):
-            task.cancel()
         for client in clients:
-            with contextlib.suppress(OSError):
-                await client.close()
+            await client.close()
+
+    def _give_up(self, worker: Placement) -> None:
+        self._unreachable[worker] = time.monotonic() + UNREACHABLE_FOR
+        self._connecting = {other: lock for other, lock in self._connecting.items() if lock.locked()}
 
     async def _connect(self, placed: Placed) -> WorkerClient:
         worker = placed.placement
         host, _, port = placed.heartbeat.control.rpartition(":")
-
-        def closed(*_: object) -> None:
-            # Only the connection in use counts: not one that failed to open, nor one that we closed ourselves.
-            if not self._closed and self._clients.get(worker) is client:
-                del self._clients[worker]
-                self._start(self._try_again(placed))
-
-        async with asyncio.timeout(CONNECT_TIMEOUT):
+        try:
             client = await WorkerClient.connect(
-                host.strip("[]"), int(port), secret=self._secret, client=self._name,
-                on_event=self._on_event, on_closed=closed,
+                host.strip("[]"), int(port), secret=self._secret, client=self._name, timeout=CONNECT_TIMEOUT,
+                on_event=self._on_event, on_closed=lambda: self._broken(worker),
             )  # fmt: skip
-        if client.welcome.epoch != worker.epoch:
-            await client.close()
-            raise InvalidRequest("media_unavailable", "The media worker has started anew.")
-        self._clients[worker] = client
+            if client.welcome.epoch != worker.epoch:
+                await client.close()
+                raise InvalidRequest("media_unavailable", "It has started anew.")
+        except (InvalidRequest, ValueError) as error:
+            log.warning("Media worker %s cannot be reached: %s", worker.worker_id, error)
+            self._give_up(worker)
+            raise InvalidRequest("media_unavailable", "The media worker cannot be reached.") from error
         return client
 
-    async def _try_again(self, placed: Placed) -> None:
-        try:
-            await self.client(placed)
-        except InvalidRequest:
-            await self._on_lost(placed.placement)
-        else:
-            await self._on_reconnected(placed.placement)
-
-    def _start(self, coroutine: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _broken(self, worker: Placement) -> None:
+        self._clients.pop(worker, None)
+        self._on_broken(worker)

@@ -61,7 +61,7 @@ async def test_a_room_moves_when_its_workers_heartbeat_is_gone(connection):
     await connection.delete(HEARTBEAT_KEY.format(worker_id="a"))
     await heartbeat(connection, "b")
     assert (await placements.place("algebra")).placement.worker_id == "b"
-    assert await placements.take_order("algebra") == "worker_lost"
+    assert (await placements.order("algebra")).reason == "worker_lost"
 
 
 async def test_a_worker_that_started_anew_is_another_worker(connection):
@@ -70,7 +70,7 @@ async def test_a_worker_that_started_anew_is_another_worker(connection):
     await placements.place("algebra")
     await heartbeat(connection, "a", epoch="2")
     assert (await placements.place("algebra")).placement == Placement("a", "2")
-    assert await placements.restart_is_ordered("algebra")
+    assert await placements.order("algebra")
 
 
 async def test_a_room_moves_off_a_worker_that_cannot_be_reached_although_its_heartbeat_is_there(connection):
@@ -81,7 +81,7 @@ async def test_a_room_moves_off_a_worker_that_cannot_be_reached_although_its_hea
     assert (await placements.place("algebra", unreachable={gone})).placement.worker_id == "b"
 
 
-async def test_of_many_processes_that_see_a_worker_go_one_gives_up_and_one_tells_the_clients(connection):
+async def test_of_many_processes_that_see_a_worker_go_one_gives_up_and_all_know_of_the_order(connection):
     await heartbeat(connection, "a")
     processes = [Placements(connection) for _ in range(10)]
     gone = (await processes[0].place("algebra")).placement
@@ -91,20 +91,37 @@ async def test_of_many_processes_that_see_a_worker_go_one_gives_up_and_one_tells
     await heartbeat(connection, "b")
     placed = await asyncio.gather(*[process.place("algebra") for process in processes])
     assert {one.placement.worker_id for one in placed} == {"b"}
-    orders = await asyncio.gather(*[process.take_order("algebra") for process in processes])
-    assert sorted(orders, key=str) == [*[None] * 9, "worker_lost"]
+    orders = await asyncio.gather(*[process.order("algebra") for process in processes])
+    assert len(set(orders)) == 1
+    await processes[5].fulfilled("algebra", orders[5])
+    assert await processes[0].order("algebra") is None
     # One that notices late finds the room placed already, and orders nothing.
     assert not await processes[3].give_up("algebra", gone, "worker_lost")
-    assert not await processes[3].restart_is_ordered("algebra")
+    assert not await processes[3].order("algebra")
 
 
 async def test_who_joins_without_a_worker_is_told_later_but_not_when_there_is_one(connection):
     placements = Placements(connection)
     assert await placements.order_restart("algebra", "no_worker")
-    assert await placements.take_order("algebra") == "no_worker"
+    order = await placements.order("algebra")
+    assert order.reason == "no_worker"
+    assert await placements.order_restart("algebra", "no_worker")
+    assert await placements.order("algebra") == order  # a second one who waits waits for the same
+    await placements.fulfilled("algebra", order)
     await heartbeat(connection, "a")
     await placements.place("algebra")
     assert not await placements.order_restart("algebra", "no_worker")
+
+
+async def test_an_order_that_is_fulfilled_late_takes_no_newer_one_away(connection):
+    await heartbeat(connection, "a")
+    placements = Placements(connection)
+    await placements.give_up("algebra", (await placements.place("algebra")).placement, "worker_lost")
+    old = await placements.order("algebra")
+    await heartbeat(connection, "a", epoch="2")
+    await placements.give_up("algebra", (await placements.place("algebra")).placement, "worker_lost")
+    await placements.fulfilled("algebra", old)
+    assert (await placements.order("algebra")).token == "2"
 
 
 async def test_a_placement_that_redis_lost_is_put_back_unless_another_stands_there(connection):

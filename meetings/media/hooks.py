@@ -1,0 +1,10 @@
+"""What the recordings hear of the media part. A function may be called in several processes, so it must be idempotent.
+
+@on_media_restart
+async def carried_on(code: str, epoch: str) -> None: ...
+"""
+
+from meetings.registry import Hook
+
+on_media_restart = Hook("media_restart")  # (room's code, epoch): it is open on another worker, its recording goes on
+on_recording_failed = Hook("recording_failed")  # (room's code, recording_id, reason): the worker cannot write it

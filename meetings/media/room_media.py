@@ -1,0 +1,316 @@
+"""One room's media in one web process: which worker has it, whose peers are held here, and what to do when it goes.
+
+Losing a worker: the connection breaks (`recover`); the room is placed anew by whichever process comes first; each
+process with sockets in the room opens it there, with its own sessions' peers; a running recording goes on; then
+`media:restart {epoch, reason}` is published, numbered, and the event log takes it once however many processes try. The
+browsers hear of it by their hubs and build their transports anew. Until there is a worker, that is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from meetings.errors import CLOSE_COME_AGAIN, Refused
+from meetings.hub import Hub
+from meetings.media.announce import Announcer
+from meetings.media.hooks import on_media_restart, on_recording_failed
+from meetings.media.placement import Order, Placed, Placement, Placements
+from meetings.media.pool import WorkerPool
+from meetings.media.session_media import SessionMedia
+from sfu.client import WorkerClient
+from sfu.protocol import (
+    EVENTS,
+    ClosePeer,
+    ConsumerClosed,
+    InvalidRequest,
+    OpenPeer,
+    OpenRoom,
+    PeerClosed,
+    PeerState,
+    ProducerClosed,
+    RecordingFailed,
+    ReleasePeer,
+    Request,
+    RoomState,
+    StartRecording,
+)
+
+log = logging.getLogger(__name__)
+
+JOIN_WITHIN = 2.5  # seconds: a join waits no longer for media, they can come later
+RETRY_FIRST, RETRY_MOST = 0.1, 0.5  # seconds between two tries to find a worker
+WORKERS_TRIED = 3  # in one try
+ASKED_FOR = frozenset({"left", "removed", "replaced", "ended", "lost"})  # reasons that we give
+REMEMBERED = 256  # producers that closed lately
+
+
+class RoomMedia:
+    def __init__(self, hub: Hub, placements: Placements, pool: WorkerPool) -> None:
+        self.hub = hub
+        self.code = hub.code
+        self.announcer = Announcer(hub)
+        self.placement: Placement | None = None
+        self.client: WorkerClient | None = None
+        self.peers: dict[str, SessionMedia] = {}
+        self._placements = placements
+        self._pool = pool
+        self._opening = asyncio.Lock()
+        self._recovery: asyncio.Task[None] | None = None
+        self._closed_lately: deque[str] = deque(maxlen=REMEMBERED)
+        self._events: asyncio.Queue[EVENTS] = asyncio.Queue()
+        self._hearing = asyncio.create_task(self._hear(), name=f"media events of {self.code}")
+
+    @property
+    def epoch(self) -> str | None:
+        return self.placement.epoch if self.placement else None
+
+    # --- asking the worker -------------------------------------------------------------------------------------------
+
+    async def request(self, request: Request, *, anew: bool = False) -> Any:
+        """Ask the room's worker. Raises Refused. `anew`: look first whether the room has been moved meanwhile."""
+        client = self.client
+        if anew or client is None or client.closed:
+            client = await self.ready()
+        try:
+            return await client.request(request)
+        except InvalidRequest as error:
+            raise refused(error) from error
+
+    async def ready(self) -> WorkerClient:
+        """The connection to the worker that has the room, with the room open there. Raises Refused."""
+        async with self._opening:
+            if self.client is not None and not self.client.closed and await self._is_here():
+                return self.client
+            try:
+                return await self._open()
+            except InvalidRequest as error:
+                raise refused(error) from error
+
+    async def _is_here(self) -> bool:
+        assert self.placement is not None
+        try:
+            current = await self._placements.current(self.code)
+            if current is None:  # Redis lost it; the room has not moved
+                await self._placements.keep(self.code, self.placement)
+                current = await self._placements.current(self.code)
+        except (RedisError, OSError):
+            return True  # the media go on without Redis
+        return current == self.placement
+
+    async def _open(self) -> WorkerClient:
+        avoid: set[Placement] = set()
+        for _ in range(WORKERS_TRIED):
+            placed = await self._placements.place(self.code, self._pool.unreachable | avoid)
+            if placed is None:
+                await self._placements.order_restart(self.code, "no_worker")
+                break
+            try:
+                return await self._open_on(placed)
+            except InvalidRequest as error:
+                log.warning("Room %s cannot be opened on %s: %s", self.code, placed.placement.worker_id, error)
+                avoid.add(placed.placement)
+        raise InvalidRequest("media_unavailable", "There is no media worker at the moment.")
+
+    async def _open_on(self, placed: Placed) -> WorkerClient:
+        known = await self.hub.live.producers()  # before the worker tells: what is made in between is in neither
+        client = await self._pool.client(placed)
+        state: RoomState = await client.request(OpenRoom(room=self.code))
+        same = placed.placement == self.placement
+        if not same:
+            for media in self.peers.values():
+                media.forget()
+        sessions = list(self.peers.values())
+        peers = await asyncio.gather(*[client.request(self._open_peer(media)) for media in sessions])
+        void = [media for media, peer in zip(sessions, peers, strict=True) if not media.adopt(peer)]
+        self.placement, self.client = placed.placement, client
+        order = await self._placements.order(self.code)
+        await self._drop_dead(known, state, tell=same and order is None)
+        await self._go_on_recording(client, state)
+        if order is not None:
+            await self._tell_restart(client, order)
+        for media in sessions:
+            if media.waiting and order is None:
+                await media.session.send("media:restart", self._restart(client, "worker_ready"))
+            elif media in void and order is None:
+                media.session.close(CLOSE_COME_AGAIN)
+            media.waiting = False
+        return client
+
+    def _open_peer(self, media: SessionMedia) -> OpenPeer:
+        return OpenPeer(room=self.code, peer=media.peer, name=media.session.participant.name)
+
+    async def _drop_dead(self, known: dict[str, list[dict[str, Any]]], state: RoomState, *, tell: bool) -> None:
+        """Take producers off the room's list that the worker does not have."""
+        there = {producer.producer_id for producer in state.producers}
+        for participant_id, producers in known.items():
+            for producer in producers:
+                if producer["producer_id"] not in there:
+                    await self.announcer.producer_closed(participant_id, producer["producer_id"], "lost", tell=tell)
+
+    async def _go_on_recording(self, client: WorkerClient, state: RoomState) -> None:
+        recording = await self.hub.live.recording()
+        if recording is None or state.recording == recording["recording_id"]:
+            return
+        try:
+            await client.request(StartRecording(room=self.code, recording=recording["recording_id"]))
+        except InvalidRequest as error:
+            log.error("Recording %s cannot go on: %s", recording["recording_id"], error)
+            await on_recording_failed.run(self.code, recording["recording_id"], error.message)
+
+    async def _tell_restart(self, client: WorkerClient, order: Order) -> None:
+        assert self.placement is not None
+        once = f"media:{order.token}:{self.placement.epoch}"
+        await self.hub.publish("media:restart", self._restart(client, order.reason), once=once)
+        await self._placements.fulfilled(self.code, order)
+        await on_media_restart.run(self.code, self.placement.epoch)
+
+    def _restart(self, client: WorkerClient, reason: str) -> dict[str, Any]:
+        """With the capabilities: who joined when there was no worker has none yet."""
+        return {"epoch": self.epoch, "reason": reason, "rtp_capabilities": client.welcome.rtp_capabilities}
+
+    # --- a worker that went ------------------------------------------------------------------------------------------
+
+    def recover(self) -> None:
+        """Open the room again, wherever it is now, and as often as it takes. Twice does no harm."""
+        if self._recovery is None or self._recovery.done():
+            self._recovery = asyncio.create_task(self._recover(), name=f"media of {self.code}")
+
+    async def _recover(self) -> None:
+        wait = RETRY_FIRST
+        while self.peers:
+            try:
+                await self.ready()
+                return
+            except (Refused, RedisError, OSError) as error:
+                log.debug("Room %s has no media yet: %s", self.code, error)
+            except Exception:
+                log.exception("Room %s cannot be opened", self.code)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, RETRY_MOST)
+
+    # --- people ------------------------------------------------------------------------------------------------------
+
+    async def join(self, media: SessionMedia) -> PeerState | None:
+        """Make the peer, or take it over when its browser comes back. None: no media now, `media:restart` follows."""
+        self.peers[media.peer] = media
+        try:
+            async with asyncio.timeout(JOIN_WITHIN):
+                await self.ready()
+                if not media.session.returning:  # what another tab, or this page before a reload, had is void
+                    await self._close_peer(media.peer, "replaced")
+                state: PeerState = await self.request(self._open_peer(media))
+                media.adopt(state)
+                return state
+        except (Refused, TimeoutError, RedisError, OSError) as error:
+            log.info("%s joined %s without media: %s", media.peer, self.code, error)
+            media.session.after_answer(lambda: self._wait(media))
+            return None
+
+    def _wait(self, media: SessionMedia) -> None:
+        media.waiting = True
+        self.client = None  # it may be there and not answer: opened again, it either answers or is given up
+        self.recover()
+
+    async def leave(self, media: SessionMedia, reason: str) -> None:
+        """For good. Not when another socket of the same person has taken over."""
+        if self.peers.get(media.peer) is media:
+            del self.peers[media.peer]
+            await self._close_peer(media.peer, reason)
+
+    async def disconnect(self, media: SessionMedia) -> None:
+        """The socket went: the peer stays for its lease."""
+        if self.peers.get(media.peer) is media:
+            del self.peers[media.peer]
+            await self.try_request(ReleasePeer(room=self.code, peer=media.peer))
+
+    async def close_peer(self, peer: str, reason: str) -> None:
+        """Somebody's, wherever the socket is."""
+        self.peers.pop(peer, None)
+        await self._close_peer(peer, reason)
+
+    async def _close_peer(self, peer: str, reason: str) -> None:
+        await self.try_request(ClosePeer(room=self.code, peer=peer, reason=reason))
+
+    async def try_request(self, request: Request) -> None:
+        """Ask what need not be done when it cannot be: the worker is gone, or has done it already."""
+        if self.client is not None and not self.client.closed:
+            try:
+                await self.client.request(request)
+            except InvalidRequest as error:
+                log.debug("%s: %s", type(request).__name__, error)
+
+    def reset(self) -> None:
+        """The class has ended: its room is closed by the process that ended it. Another class may come."""
+        self.placement, self.client = None, None
+        self.peers = {}
+
+    async def close(self) -> None:
+        """This process has nobody in the room any more."""
+        for task in (self._hearing, self._recovery):
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*[task for task in (self._hearing, self._recovery) if task], return_exceptions=True)
+
+    # --- what the worker tells ---------------------------------------------------------------------------------------
+
+    def heard(self, event: EVENTS) -> None:
+        if isinstance(event, ProducerClosed):
+            self._closed_lately.append(event.producer_id)
+        self._events.put_nowait(event)
+
+    def has_closed(self, producer_id: str) -> bool:
+        """It closed before it could be announced."""
+        return producer_id in self._closed_lately
+
+    async def _hear(self) -> None:
+        """One after the other, so that the room is told in the order in which it happened."""
+        while True:
+            event = await self._events.get()
+            try:
+                await self._take(event)
+            except (RedisError, OSError) as error:
+                log.warning("What a media worker told of %s is lost: %s", self.code, error)
+            except Exception:
+                log.exception("What a media worker told of %s could not be handled", self.code)
+
+    async def _take(self, event: EVENTS) -> None:
+        match event:
+            case ProducerClosed():
+                media = self.peers.get(event.peer)
+                if media is not None:
+                    media.producers.pop(event.producer_id, None)
+                await self.announcer.producer_closed(event.peer, event.producer_id, event.reason)
+            case ConsumerClosed():
+                await self._consumer_closed(event)
+            case PeerClosed():
+                await self._peer_closed(event)
+            case RecordingFailed():
+                await on_recording_failed.run(self.code, event.recording, event.reason)
+
+    async def _consumer_closed(self, event: ConsumerClosed) -> None:
+        media = self.peers.get(event.peer)
+        if media is not None and (producer_id := media.consumers.pop(event.consumer_id, None)) is not None:
+            data = {"consumer_id": event.consumer_id, "producer_id": producer_id, "reason": event.reason}
+            await media.session.send("consumer:closed", data)
+
+    async def _peer_closed(self, event: PeerClosed) -> None:
+        """Unless we asked for it, it was a bug of the worker's, or a lease that ran out while we were cut off from it.
+
+        The worker and the epoch are the same, so there is nothing to tell the room: this one browser comes again, and
+        finds in the answer of its join that none of its media are alive.
+        """
+        media = self.peers.get(event.peer)
+        if media is not None and event.reason not in ASKED_FOR:
+            media.forget()
+            media.session.close(CLOSE_COME_AGAIN)
+
+
+def refused(error: InvalidRequest) -> Refused:
+    if error.code == "unauthenticated":  # our secret is wrong, not the person's
+        return Refused("media_unavailable", "The media worker cannot be reached.")
+    return Refused(error.code, error.message)
