@@ -65,8 +65,8 @@ class CourseAdmin(admin.ModelAdmin):
 
 
 def _list_of(model: str, course: Course, count: int) -> str:
-    if course.pk is None:
-        return "-"
+    if not count:  # also of a course that is being added
+        return "0"
     address = reverse(f"admin:classroom_{model}_changelist")
     return format_html('<a href="{}?course__id__exact={}">{}</a>', address, course.pk, count)
 

@@ -37,9 +37,9 @@ class LessonForm(forms.ModelForm):
 
     field_order = ("title", "starts_at", "minutes", "description")
 
-    def __init__(self, *args: Any, instance: Lesson, **kwargs: Any) -> None:
-        length = int(instance.planned_duration.total_seconds() // 60)
-        super().__init__(*args, instance=instance, initial={"minutes": length, **kwargs.pop("initial", {})}, **kwargs)
+    def __init__(self, data: Any = None, *, instance: Lesson) -> None:
+        minutes = int(instance.planned_duration.total_seconds() // 60)
+        super().__init__(data, instance=instance, initial={"minutes": minutes})
 
     def save(self, commit: bool = True) -> Lesson:
         self.instance.planned_duration = timedelta(minutes=self.cleaned_data["minutes"])

@@ -38,6 +38,11 @@ class CourseQuerySet(models.QuerySet["Course"]):
             return self
         return self.filter(enrolments__user=user, enrolments__role=Enrolment.Role.TEACHER).distinct()
 
+    def with_role_of(self, user: User) -> CourseQuerySet:
+        """With `own_role`: the user's course role, or None."""
+        own = Enrolment.objects.filter(course=models.OuterRef("pk"), user=user).values("role")[:1]
+        return self.annotate(own_role=models.Subquery(own))
+
 
 class Course(models.Model):
     slug = models.SlugField(unique=True, max_length=80)
@@ -49,7 +54,7 @@ class Course(models.Model):
     objects = CourseQuerySet.as_manager()
 
     class Meta:
-        ordering = ["title"]
+        ordering = ["title", "pk"]
 
     def __str__(self) -> str:
         return self.title
@@ -76,6 +81,13 @@ class EnrolmentQuerySet(models.QuerySet["Enrolment"]):
 
     def taught_by(self, user: User | AnonymousUser) -> EnrolmentQuerySet:
         return self.filter(course__in=Course.objects.taught_by(user))
+
+    def teachers_first(self) -> EnrolmentQuerySet:
+        """Teachers, assistants, students; each by name."""
+        order = [Enrolment.Role.TEACHER, Enrolment.Role.ASSISTANT, Enrolment.Role.STUDENT]
+        ranks = [models.When(role=role, then=rank) for rank, role in enumerate(order)]
+        rank = models.Case(*ranks, default=len(order))
+        return self.order_by(rank, "user__last_name", "user__first_name", "user__username")
 
 
 class Enrolment(models.Model):

@@ -6,6 +6,7 @@ import secrets
 
 from django.contrib.admin.utils import NestedObjects
 from django.db import IntegrityError, router, transaction
+from django.db.models import Model
 from django.utils.text import slugify
 
 from accounts.models import User
@@ -86,8 +87,8 @@ def what_goes_with(lesson: Lesson) -> list[tuple[str, int]]:
     """What the database deletes with a lesson, by kind and number: ("recordings", 2). The lesson itself is left out."""
     collector = NestedObjects(using=router.db_for_write(Lesson))
     collector.collect([lesson])
+    found: dict[type[Model], set[Model]] = collector.model_objs  # type: ignore[assignment]  # the stubs say str
     return [
-        (str(model._meta.verbose_name_plural if len(rows) > 1 else model._meta.verbose_name), len(rows))
-        for model, rows in collector.model_objs.items()
-        if model is not Lesson
+        (str(meta.verbose_name_plural if len(rows) > 1 else meta.verbose_name), len(rows))
+        for meta, rows in ((model._meta, rows) for model, rows in found.items() if model is not Lesson)
     ]

@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -54,12 +54,12 @@ def page_of(request: HttpRequest, rows: QuerySet, length: int) -> Page:
 
 def for_cards(courses: CourseQuerySet, user: User) -> QuerySet[Course]:
     """With what a course's card shows: the user's role and the numbers of lessons and people."""
-    own = Enrolment.objects.filter(course=OuterRef("pk"), user=user).values("role")[:1]
-    return Course.objects.filter(pk__in=courses.values("pk")).annotate(
-        own_role=Subquery(own),
+    # A query of its own: counting over a queryset that is joined to one person's enrolment would count that one.
+    found = Course.objects.filter(pk__in=courses.values("pk")).with_role_of(user)
+    return found.annotate(
         lesson_count=Count("lessons", distinct=True),
         people_count=Count("enrolments", distinct=True),
-    )
+    ).order_by("title", "pk")
 
 
 @require_safe
@@ -109,7 +109,7 @@ def course(request: HttpRequest, slug: str) -> HttpResponse:
     any_time = list(shown.lessons.filter(starts_at=None).order_by("pk"))
     listed = {lesson.pk for lesson in [*coming, *any_time]}
     past = shown.lessons.exclude(pk__in=listed).order_by("-starts_at", "-pk")
-    people = shown.enrolments.select_related("user").order_by("user__last_name", "user__username")
+    people = shown.enrolments.select_related("user").teachers_first()
     context = {
         "course": shown,
         "may_change": Course.objects.taught_by(user).filter(pk=shown.pk).exists(),
@@ -117,7 +117,7 @@ def course(request: HttpRequest, slug: str) -> HttpResponse:
         "coming": coming,
         "any_time": any_time,
         "past": past,
-        "guides": people.exclude(role=Enrolment.Role.STUDENT).order_by("-role", "user__username"),
+        "guides": people.exclude(role=Enrolment.Role.STUDENT),
         "students": people.filter(role=Enrolment.Role.STUDENT)[:STUDENTS_ON_COURSE_PAGE],
         "people_count": shown.enrolments.count(),
         "now": now,
@@ -127,14 +127,15 @@ def course(request: HttpRequest, slug: str) -> HttpResponse:
 
 @login_required
 def edit_course(request: HttpRequest, slug: str) -> HttpResponse:
-    changed = taught_course(signed_in(request), slug)
+    user = signed_in(request)
+    changed = taught_course(user, slug)
     form = CourseForm(request.POST or None, instance=changed)
     if request.method == "POST" and form.is_valid():
         form.save()
         messages.success(request, "The course is saved.")
         return redirect(changed)
     # The form has written what it got into `changed`, whose own title stays on the page.
-    return render(request, "classroom/course_form.html", {"form": form, "course": visible_course(request.user, slug)})
+    return render(request, "classroom/course_form.html", {"form": form, "course": visible_course(user, slug)})
 
 
 # --- people ----------------------------------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ def edit_course(request: HttpRequest, slug: str) -> HttpResponse:
 
 def people_page(request: HttpRequest, shown: Course, *, form: EnrolForm | None, status: int = 200) -> HttpResponse:
     query = searched(request)
-    found = shown.enrolments.select_related("user").order_by("-role", "user__last_name", "user__username")
+    found = shown.enrolments.select_related("user").teachers_first()
     if query:
         for word in query.split():
             found = found.filter(
