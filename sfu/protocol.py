@@ -116,7 +116,7 @@ class Stats(Struct):
 # --- requests --------------------------------------------------------------------------------------------------------
 
 
-class Request(Struct, tag_field="method", forbid_unknown_fields=True, kw_only=True, frozen=True):
+class Request(Struct, tag_field="method", forbid_unknown_fields=True, kw_only=True):
     result: ClassVar[type[Struct]] = Nothing
 
 
@@ -284,7 +284,7 @@ REQUESTS = (
 # --- events ----------------------------------------------------------------------------------------------------------
 
 
-class Event(Struct, tag_field="type", kw_only=True, frozen=True):
+class Event(Struct, tag_field="type", kw_only=True):
     room: str
 
 
