@@ -129,7 +129,7 @@ class SourceDescription:
     def serialize(self) -> bytes:
         """More sources than one packet can count (31) make several packets."""
         packets = []
-        for start in range(0, len(self.cnames), 31):
+        for start in range(0, max(1, len(self.cnames)), 31):
             chunks = self.cnames[start : start + 31]
             body = bytearray()
             for ssrc, cname in chunks:
