@@ -1,0 +1,45 @@
+"""What is shown when something is wrong: friendly, and without what the failing part needs."""
+
+from __future__ import annotations
+
+import pytest
+from django.http import HttpRequest
+from django.views import defaults
+
+
+def test_a_page_that_is_not_there(client, db):
+    answer = client.get("/no/such/page/")
+    assert answer.status_code == 404
+    page = answer.content.decode()
+    assert "There is no such page" in page
+    assert "/accounts/login/" in page
+
+
+def test_a_page_that_is_not_ones_own_to_use(client_of, course):
+    answer = client_of("sam").get("/courses/biology/edit/")
+    assert answer.status_code == 403
+    assert "Only the course&#x27;s teachers can do this." in answer.content.decode()
+
+
+def test_a_script_in_an_address_is_not_run(client, db):
+    page = client.get("/<script>alert(1)</script>/").content.decode()
+    assert "<script>alert" not in page
+
+
+def test_a_request_that_makes_no_sense(client):
+    answer = client.get("/", headers={"host": "evil.example"})
+    assert answer.status_code == 400
+    assert "makes no sense" in answer.content.decode()
+
+
+def test_a_failure_of_ours_is_shown_without_a_database_or_a_session():
+    # No `db` fixture: a query would fail the test.
+    answer = defaults.server_error(HttpRequest())
+    assert answer.status_code == 500
+    assert "Something broke on our side" in answer.content.decode()
+
+
+@pytest.mark.parametrize("address", ["/courses/", "/courses/biology/", "/accounts/profile/"])
+@pytest.mark.parametrize("verb", ["put", "patch", "delete", "trace"])
+def test_verbs_that_a_page_does_not_know_change_nothing(client_of, course, address, verb):
+    assert getattr(client_of("tina"), verb)(address).status_code == 405
