@@ -21,6 +21,7 @@ from pylibsrtp import Policy, Session
 
 GCM, CM80 = b"SRTP_AEAD_AES_128_GCM", b"SRTP_AES128_CM_SHA1_80"
 CONNECT_WITHIN = 20.0  # seconds, ICE and DTLS together
+FLIGHT_AGAIN = 0.05  # seconds
 CONSENT_EVERY = 2.5  # seconds (RFC 7675 asks for about 5; browsers send each 2 to 5)
 
 
@@ -99,16 +100,19 @@ class Client:
     def _shake_hands(self, deadline: float) -> None:
         self.dtls = dtls = SSL.Connection(context())
         dtls.set_connect_state()
+        flight: list[bytes] = []
         while time.monotonic() < deadline:
             try:
                 dtls.do_handshake()
             except SSL.WantReadError:
-                self._flush_dtls()
-                self.socket.settimeout(max(0.01, min(dtls.DTLSv1_get_timeout() or 0.5, 0.5)))
+                flight = self._flush_dtls() or flight
+                self.socket.settimeout(FLIGHT_AGAIN)
                 try:
                     data = self.socket.recv(4096)
                 except TimeoutError:
-                    dtls.DTLSv1_handle_timeout()
+                    # OpenSSL would wait for a second; a server that was not ready for the first flight is so now.
+                    for datagram in flight:
+                        self.socket.send(datagram)
                     continue
                 if 20 <= data[0] <= 63:
                     dtls.bio_write(data)
@@ -121,14 +125,16 @@ class Client:
             return
         raise TimeoutError("no DTLS handshake")
 
-    def _flush_dtls(self) -> None:
+    def _flush_dtls(self) -> list[bytes]:
+        """Send what OpenSSL has ready: the datagrams of the flight."""
         assert self.dtls is not None
+        flight = []
         while True:
             try:
-                # One flight may be more than one datagram; each record set of an MTU is one read.
-                self.socket.send(self.dtls.bio_read(1500))
+                flight.append(self.dtls.bio_read(1500))
             except SSL.WantReadError:
-                return
+                return flight
+            self.socket.send(flight[-1])
 
     def _make_sessions(self) -> None:
         assert self.dtls is not None
