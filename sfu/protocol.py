@@ -338,7 +338,7 @@ class ReplyEnvelope(Struct, omit_defaults=True):
     """A result, an error or an event: exactly one of them. `id` is None for events."""
 
     id: int | None = None
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw()  # empty: none. In a union msgspec takes Raw for a value to decode
     error: ErrorBody | None = None
     event: EVENTS | None = None
 
