@@ -136,7 +136,13 @@ REDIS_URL = env("REDIS_URL") or "redis://127.0.0.1:6379/0"
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL], "capacity": 2000, "expiry": 30},
+        "CONFIG": {
+            # The layer waits 5 s for a message at a time: redis-py's own limit of 5 s would cut that short.
+            "hosts": [{"address": REDIS_URL, "socket_timeout": 15}],
+            "capacity": 2000,
+            "expiry": 30,
+            "group_expiry": 300,  # hubs renew every 2 s: a process that was killed is written to no longer than this
+        },
     }
 }
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
