@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from django.db import connections
 
 from tests.redis_server import running_redis
 
@@ -33,3 +34,13 @@ def clean_redis_url(redis_url: str) -> str:
     with redis.Redis.from_url(redis_url) as connection:
         connection.flushall()
     return redis_url
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """SQLite in a file: the sockets' database threads see what a test has written, as they do in life."""
+    default = connections.databases["default"]
+    if default["ENGINE"].endswith("sqlite3"):
+        default["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
