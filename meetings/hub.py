@@ -23,7 +23,7 @@ from meetings import presence, registry
 from meetings.errors import CLOSE_COME_AGAIN, CLOSE_REPLACED
 from meetings.eventlog import EventLog, body_of, event_data, event_name, fleeting, numbered
 from meetings.live import LEASE, LiveRoom, News
-from meetings.redis_client import connect
+from meetings.redis_client import TIMEOUT, connect
 from meetings.wire import Frame
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 TICK = 2.0  # seconds between looks at the room's number: an event lost at the end of a burst is found by then
 RENEW_EVERY = LEASE / 3  # seconds
+RETRY_AFTER = 1.0  # seconds: a thousand who come while Redis is away do not wait for it one after another
 RECENT = 500  # frames kept for a socket that joins while events arrive
 
 
@@ -98,6 +99,9 @@ class Hub:
     async def close_all(self, code: int) -> None:
         self._close_all_here(code)
         await self.hubs.tell(self.code, kind="close", to="", close=code, keep="")
+
+    def close_all_soon(self, code: int) -> None:
+        self.hubs.spawn(self.close_all(code), f"closing {self.code}")
 
     async def _spread(self, seq: int, body: str) -> None:
         self.receive(seq, body)
@@ -209,11 +213,16 @@ class Hub:
     # --- ticking -----------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        await self.hubs.layer.group_add(group_name(self.code), self.hubs.channel)
+        await self._subscribe()
         self.last = await self.log.ensure()
 
+    async def _subscribe(self) -> None:
+        # The layer's own connections have no time limit: a Redis that hangs must not hold up the process.
+        async with asyncio.timeout(TIMEOUT):
+            await self.hubs.layer.group_add(group_name(self.code), self.hubs.channel)
+
     async def tick(self, now: float) -> None:
-        await self.hubs.layer.group_add(group_name(self.code), self.hubs.channel)
+        await self._subscribe()
         current = await self.log.current()
         if current is None or current < self.last:
             await self._lose()
@@ -222,7 +231,9 @@ class Hub:
             self._recover()
         if now - self.renewed > RENEW_EVERY:
             self.renewed = now
-            await self.live.renew(self.sessions)
+            for participant_id in await self.live.renew(self.sessions):
+                # Another process found the lease expired while Redis was away from us: they are out, and come again.
+                self._close_here(participant_id, CLOSE_COME_AGAIN, "")
         await presence.reap(self)
 
     async def shut(self) -> None:
@@ -231,7 +242,8 @@ class Hub:
         for task in (self._recovery,):
             if task is not None:
                 task.cancel()
-        await self.hubs.layer.group_discard(group_name(self.code), self.hubs.channel)
+        async with asyncio.timeout(TIMEOUT):
+            await self.hubs.layer.group_discard(group_name(self.code), self.hubs.channel)
 
 
 def group_name(code: str) -> str:
@@ -250,17 +262,24 @@ class Hubs:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._running: list[asyncio.Task[None]] = []
         self._complained = 0.0
+        self._failed = 0.0  # when a hub could not be opened
 
     async def hold(self, code: str) -> Hub:
         """The room's hub, open; `release` it once for each hold."""
         async with self._lock:
-            if not self.channel:
+            if not self._running:
                 self.channel = await self.layer.new_channel("hub")
                 self._running = [asyncio.create_task(self._listen()), asyncio.create_task(self._tick())]
             hub = self.hubs.get(code)
             if hub is None:
+                if time.monotonic() - self._failed < RETRY_AFTER:
+                    raise ConnectionError("Redis was away a moment ago")
                 hub = Hub(self, code)
-                await hub.open()
+                try:
+                    await hub.open()
+                except (RedisError, OSError):
+                    self._failed = time.monotonic()
+                    raise
                 self.hubs[code] = hub
                 await registry.on_hub_open.run(hub)
             hub.holders += 1
@@ -280,9 +299,10 @@ class Hubs:
     async def tell(self, code: str, **message: Any) -> None:
         """To the hubs of the other processes. What is lost here is found in the log, if it is numbered."""
         try:
-            await self.layer.group_send(
-                group_name(code), {"type": "room", "room": code, "from": self.channel, **message}
-            )
+            async with asyncio.timeout(TIMEOUT):
+                await self.layer.group_send(
+                    group_name(code), {"type": "room", "room": code, "from": self.channel, **message}
+                )
         except (RedisError, OSError) as error:
             self.complain(error)
 
@@ -331,9 +351,11 @@ class Hubs:
 
     async def stop(self) -> None:
         """Tests and a process that ends: stop listening, tell nobody."""
-        for task in (*self._running, *self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._running, *self._tasks, return_exceptions=True)
+        pending: set[asyncio.Task[Any]] = {*self._running, *self._tasks}
+        while pending:  # channels_redis loses a cancellation that comes together with a message: say it again
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=0.2)
         await self.redis.aclose()
 
 

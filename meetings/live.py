@@ -86,7 +86,7 @@ class LiveRoom:
         )
 
     async def leave(self, participant_id: str, reason: str, session: str = "") -> bool:
-        """Out, with all that is theirs. `session`: only if it is still that one."""
+        """Out, with all that is theirs. `session`: only if it is still that one. Without a reason nobody is told."""
         return bool(await self._leave(keys=self._presence_keys(), args=[participant_id, session, reason]))
 
     async def reap(self) -> list[tuple[str, str]]:
@@ -94,9 +94,12 @@ class LiveRoom:
         reply = [part.decode() for part in await self._reap(keys=self._presence_keys())]
         return list(zip(reply[::2], reply[1::2], strict=True))
 
-    async def renew(self, participant_ids: Iterable[str]) -> None:
-        if ids := list(participant_ids):
-            await self._renew(keys=self.keys("leases"), args=[LEASE, *ids])
+    async def renew(self, participant_ids: Iterable[str]) -> list[str]:
+        """-> those of them who are in no more: a renewal brings nobody back."""
+        ids = list(participant_ids)
+        if not ids:
+            return []
+        return [pid.decode() for pid in await self._renew(keys=self.keys("leases"), args=[LEASE, *ids])]
 
     async def gather(self, *news: News) -> Gathered:
         """Take in news of participants, and number what may be told by now (at most 4 frames a second a room)."""
@@ -153,6 +156,11 @@ class LiveRoom:
         """(position, raised at in ms, whether it was not up before); position 0: that person is not in."""
         position, at, newly = await self._raise(keys=self.keys("people", "hands"), args=[participant_id])
         return int(position), int(at), bool(newly)
+
+    async def hand_of(self, participant_id: str) -> int | None:
+        """The hand's place in the order, 1 for the first; None when it is down."""
+        place = await self.redis.zrank(self.key("hands"), participant_id)
+        return int(place) + 1 if isinstance(place, int) else None
 
     async def lower_hand(self, participant_id: str) -> bool:
         return bool(await self.redis.zrem(self.key("hands"), participant_id))

@@ -50,15 +50,9 @@ class Empty(Message, frozen=True):
 # --- room ------------------------------------------------------------------------------------------------------------
 
 
-class Device(Struct, forbid_unknown_fields=True, frozen=True):
-    browser: Annotated[str, Meta(max_length=100)] = ""
-    platform: Annotated[str, Meta(max_length=100)] = ""
-    mobile: bool = False
-
-
 class RoomJoin(Message, frozen=True):
     display_name: Name = ""
-    device: Device | None = None
+    device: Annotated[str, Meta(max_length=300)] = ""  # a word about the browser, for support; not stored
     session: Key | None = None
     last_seq: Sequence | None = None
 

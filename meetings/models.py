@@ -63,6 +63,8 @@ class Participant(models.Model):
     token_id = models.CharField(max_length=64, blank=True)  # `jti` of a guest's link
     name = models.CharField(max_length=100)
     role = models.CharField(max_length=10, choices=Role.choices)
+    # What a host made of this person in class: stays over a reload, ends with the class.
+    given_role = models.CharField(max_length=10, choices=Role.choices, blank=True)
     removed_at = models.DateTimeField(null=True, blank=True)  # barred until a host admits again
     locks = models.JSONField(default=dict, blank=True)  # this person's own locks: {"unmute": false, ...}
     created_at = models.DateTimeField(auto_now_add=True)
@@ -107,11 +109,17 @@ class ChatMessage(models.Model):
     message = models.CharField(max_length=5000)
     reply_to = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     metadata = models.JSONField(default=dict, blank=True)
+    client_id = models.CharField(max_length=64, blank=True)  # the sender's own key: sent again, it is the same message
     sent_at = models.DateTimeField(default=timezone.now, db_index=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["sent_at", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["participant", "client_id"], condition=~Q(client_id=""), name="one_message_a_client_id"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.message[:60]

@@ -1,3 +1,7 @@
-from django.urls import URLPattern
+"""The sockets' addresses."""
 
-websocket_urlpatterns: list[URLPattern] = []
+from django.urls import path
+
+from meetings.socket import RoomSocket
+
+websocket_urlpatterns = [path("ws/meetings/<slug:code>/", RoomSocket.as_asgi())]

@@ -187,7 +187,9 @@ LEAVE = (
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
 if ARGV[2] ~= '' and redis.call('HGET', KEYS[2], ARGV[1]) ~= ARGV[2] then return 0 end
 remove(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], ARGV[1])
-note(KEYS[7], 'left', ARGV[1], '{"participant_id":"' .. ARGV[1] .. '","reason":"' .. ARGV[3] .. '"}')
+if ARGV[3] ~= '' then
+    note(KEYS[7], 'left', ARGV[1], '{"participant_id":"' .. ARGV[1] .. '","reason":"' .. ARGV[3] .. '"}')
+end
 return 1
 """
 )
@@ -207,11 +209,18 @@ return reply
 """
 )
 
-# KEYS leases; ARGV lease pid* : those who are still in, alone
+# KEYS leases; ARGV lease pid*; renews those who are still in -> the others
 RENEW = """
 local till = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[1])
-for i = 2, #ARGV do redis.call('ZADD', KEYS[1], 'XX', till, ARGV[i]) end
-return redis.status_reply('OK')
+local gone = {}
+for i = 2, #ARGV do
+    if redis.call('ZSCORE', KEYS[1], ARGV[i]) then
+        redis.call('ZADD', KEYS[1], till, ARGV[i])
+    else
+        gone[#gone + 1] = ARGV[i]
+    end
+end
+return gone
 """
 
 # KEYS hash; ARGV field patch-json -> the merged JSON, or nil when there is nothing to patch

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from meetings import permissions
 from meetings.errors import Refused
 from meetings.eventlog import body_of, fleeting
-from meetings.messages import RoomSettings, read_settings
+from meetings.limits import TokenBucket
+from meetings.messages import RoomSettings, StatsReport, read_settings
 from meetings.models import Participant, Room
 from meetings.wire import Frame, Wire
 
@@ -34,6 +35,8 @@ class RoomSession:
         self.returning = False  # the same session came back: its transports may be alive
         self.after = 0  # events numbered up to here were sent, or stand in the snapshot
         self.media: Any = None
+        self.stats: StatsReport | None = None  # the browser's last word on its connection
+        self._buckets: dict[str, TokenBucket] = {}
         self._after_answer: list[Callable[[], None]] = []
 
     @property
@@ -56,6 +59,10 @@ class RoomSession:
     def can(self) -> list[str]:
         return permissions.all_of(self.role, self.settings.allowed(), self.locks)
 
+    def bucket(self, name: str, rate: float, burst: float) -> TokenBucket:
+        """A limit of this socket's own for some kind of request."""
+        return self._buckets.setdefault(name, TokenBucket(rate, burst))
+
     # --- sending -----------------------------------------------------------------------------------------------------
 
     async def send(self, event: str, data: dict[str, Any]) -> None:
@@ -63,7 +70,7 @@ class RoomSession:
         self.wire.write(Frame(fleeting(body_of(event, data))))
 
     def after_answer(self, step: Callable[[], None]) -> None:
-        """Run `step` right behind the acknowledgement of the request that is being handled, with nothing between."""
+        """Run `step` right behind the acknowledgement of this request. A handler's last call: no await after it."""
         self._after_answer.append(step)
 
     def answered(self) -> None:

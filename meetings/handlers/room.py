@@ -1,0 +1,174 @@
+"""Joining, coming back, leaving, ending."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+
+import msgspec
+
+from meetings import registry, services
+from meetings.database import in_database
+from meetings.errors import CLOSE_ENDED, CLOSE_REPLACED, Refused
+from meetings.eventlog import LIMIT, Missed
+from meetings.live import Entered
+from meetings.messages import Empty, ParticipantsPage, RoomJoin, StatsReport
+from meetings.presence import close_attendance
+from meetings.registry import on
+from meetings.session import RoomSession
+
+PAGE = 200  # participants in the answer of room:join, besides those who matter at once
+NO_LIMIT = 0
+
+
+@on("room:join", RoomJoin, joined=False)
+async def join(session: RoomSession, message: RoomJoin) -> dict[str, Any]:
+    if session.joined:
+        raise Refused("wrong_state", "You are in already.")
+    entered = await _enter(session, message)
+    hub, pid = session.hub, session.participant_id
+    session.session_id = entered.session
+    session.returning = entered.outcome == "returned"
+    if entered.outcome != "joined":
+        await hub.close_participant(pid, CLOSE_REPLACED, keep=session.socket_id)
+    about = {"name": session.participant.name, "role": session.role, "connected": True}
+    if entered.outcome == "joined":
+        await hub.note(("joined", pid, {**about, "hand": None, "producers": []}))
+    else:
+        await hub.note(("updated", pid, about))
+    answer: dict[str, Any] = {
+        "session": entered.session,
+        "resumed": False,
+        "you": await _you(session),
+        "settings": msgspec.to_builtins(session.settings),
+        "rtp_capabilities": None,
+        "ice_servers": [],
+        "media": None,
+    }
+    await registry.on_join.run(session, answer)
+    missed, after = await _catch_up(session, message, answer)
+    session.joined = True
+    session.after_answer(lambda: hub.attach(session, after, missed.events))
+    return answer
+
+
+async def _enter(session: RoomSession, message: RoomJoin) -> Entered:
+    """Take the place in the live room, then tell the database; give the place back when that fails."""
+    live, participant = session.hub.live, session.participant
+    name = (message.display_name or participant.name).strip() or participant.name
+    always_in = session.role in ("host", "co-host")  # a full class is no reason to lock its teacher out
+    entered = await live.enter(
+        {
+            "participant_id": participant.public_id,
+            "name": name,
+            "role": session.role,
+            "joined_at": int(time.time() * 1000),
+        },
+        wanted_session=message.session or "",
+        new_session=secrets.token_urlsafe(18),
+        socket=session.socket_id,
+        capacity=NO_LIMIT if always_in else session.room.capacity,
+    )
+    if entered.outcome == "full":
+        raise Refused("meeting_full", "This class is full.")
+    try:
+        admission = await in_database(services.admit)(
+            participant.pk,
+            display_name=name,
+            session=entered.session,
+            replaced_session=entered.old_session if entered.outcome == "replaced" else "",
+        )
+    except Exception:
+        if entered.outcome == "joined":
+            await live.leave(participant.public_id, "", entered.session)
+        raise
+    participant.name, session.locks = admission.name, admission.locks
+    return entered
+
+
+async def _you(session: RoomSession) -> dict[str, Any]:
+    person = await session.hub.live.person(session.participant_id) or {}
+    return {
+        "participant_id": session.participant_id,
+        "name": session.participant.name,
+        "role": session.role,
+        "can": session.can(),
+        "locks": session.locks,
+        "mutes": {"audio": not person.get("audio"), "video": not person.get("video")},
+        "hand": await session.hub.live.hand_of(session.participant_id),
+        "breakout": None,
+    }
+
+
+async def _catch_up(session: RoomSession, message: RoomJoin, answer: dict[str, Any]) -> tuple[Missed, int]:
+    """Either the missed events or the whole room, and from which number on the socket gets events."""
+    hub = session.hub
+    if session.returning and message.last_seq is not None:
+        missed = await hub.log.since(message.last_seq)
+        if missed.complete and len(missed.events) < LIMIT:
+            answer["resumed"] = True
+            answer["last_seq"] = missed.events[-1][0] if missed.events else message.last_seq
+            return missed, message.last_seq
+    history = await in_database(services.chat_history)(session.room.pk)
+    snapshot = await hub.live.snapshot()
+    page, rest = snapshot.people[:PAGE], snapshot.people[PAGE:]
+    at_once = [p for p in rest if p["producers"] or p["hand"] or p["participant_id"] == session.participant_id]
+    answer.update(
+        participants=[on_the_wire(person) for person in page + at_once],
+        participants_total=len(snapshot.people),
+        participants_next=page[-1]["participant_id"] if rest else None,
+        chat=history["messages"],
+        recording=snapshot.info.get("recording"),
+        last_seq=snapshot.seq,
+    )
+    missed = await hub.log.since(snapshot.seq)
+    if not missed.complete:
+        raise Refused("internal", "The class cannot be reached at this moment. Try again.")
+    return missed, snapshot.seq
+
+
+WIRE_FIELDS = ("participant_id", "name", "role", "hand", "connected", "producers", "audio", "video", "screen")
+
+
+def on_the_wire(person: dict[str, Any]) -> dict[str, Any]:
+    return {name: person.get(name) for name in WIRE_FIELDS}
+
+
+@on("participants:page", ParticipantsPage)
+async def page(session: RoomSession, message: ParticipantsPage) -> dict[str, Any]:
+    """The next of a large room's people; from the first again when the one asked from has left."""
+    people = (await session.hub.live.snapshot()).people
+    ids = [person["participant_id"] for person in people]
+    start = ids.index(message.after) + 1 if message.after in ids else 0
+    found = people[start : start + message.limit]
+    more = start + message.limit < len(people)
+    return {
+        "participants": [on_the_wire(person) for person in found],
+        "next": found[-1]["participant_id"] if more else None,
+    }
+
+
+@on("room:leave", Empty)
+async def leave(session: RoomSession, message: Empty) -> None:
+    await in_database(close_attendance)(session.session_id, "left")
+    await session.hub.live.leave(session.participant_id, "left", session.session_id)
+    session.joined = False
+    await session.hub.note()
+    await registry.on_leave.run(session, "left")
+    session.after_answer(lambda: session.hub.detach(session))
+
+
+@on("room:end", Empty, needs="end")
+async def end(session: RoomSession, message: Empty) -> None:
+    hub = session.hub
+    await in_database(services.end)(session.room)
+    await hub.publish("room:closed", {"reason": "ended"})
+    await registry.on_room_end.run(session.room)
+    await hub.live.clear()
+    session.after_answer(lambda: hub.close_all_soon(CLOSE_ENDED))
+
+
+@on("stats:report", StatsReport)
+async def report(session: RoomSession, message: StatsReport) -> None:
+    session.stats = message

@@ -1,0 +1,267 @@
+"""The verbs of a class across rows: who may come in and as what, coming in, leaving, ending. All synchronous."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from django.contrib.auth.models import AnonymousUser
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from accounts.models import User
+from classroom.models import Enrolment, Lesson
+from meetings import tokens
+from meetings.models import Attendance, ChatMessage, Participant, Room
+from meetings.permissions import RANK
+
+Reason = Literal["unauthenticated", "unknown", "forbidden", "guests", "removed", "ended", "full"]
+
+COURSE_ROLES: dict[str, str] = {
+    Enrolment.Role.TEACHER: Participant.Role.HOST,
+    Enrolment.Role.ASSISTANT: Participant.Role.CO_HOST,
+    Enrolment.Role.STUDENT: Participant.Role.ATTENDEE,
+}
+
+
+class NotAllowed(Exception):
+    """Why somebody stays outside, for the page, the API and the socket alike."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason: Reason = reason
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Somebody who may come in: an account, or (user None) the bearer of a guest's link."""
+
+    room: Room
+    role: str
+    name: str
+    user: User | None = None
+    token_id: str = ""
+
+    def participants(self) -> Any:
+        """The query for this person's row of the room."""
+        rows = Participant.objects.filter(room=self.room)
+        return rows.filter(user=self.user) if self.user else rows.filter(token_id=self.token_id)
+
+
+def role_of(user: User | AnonymousUser, room: Room) -> str | None:
+    """The role an account has by itself, or None: teacher, assistant and student by the course, staff as co-host."""
+    if not user.is_authenticated:
+        return None
+    role = None
+    if room.lesson is not None:
+        role = COURSE_ROLES.get(room.lesson.course.role_of(user) or "")
+    elif room.created_by_id == user.pk:
+        role = Participant.Role.HOST
+    if user.is_site_staff and RANK.get(role or "", 0) < RANK[Participant.Role.CO_HOST]:
+        role = Participant.Role.CO_HOST
+    return role
+
+
+def get_room_for(user: User | AnonymousUser, code: str, token: str = "") -> Entry:
+    """Who this is in the room of that code. Raises NotAllowed with the reason."""
+    room = Room.objects.select_related("lesson__course").filter(code=code).first()
+    if room is None:
+        raise NotAllowed("unknown")
+    entry = _entry(room, user, token)
+    participant = entry.participants().only("removed_at", "given_role").first()
+    if participant is not None:
+        if participant.removed_at:
+            raise NotAllowed("removed")
+        if participant.given_role:
+            entry = Entry(room, participant.given_role, entry.name, entry.user, entry.token_id)
+    if room.ended_at is not None and not room.always_open:
+        raise NotAllowed("ended")
+    return entry
+
+
+def _entry(room: Room, user: User | AnonymousUser, token: str) -> Entry:
+    role = role_of(user, room)
+    if role is not None and isinstance(user, User):
+        return Entry(room, role, user.display_name, user)
+    if not token:
+        raise NotAllowed("forbidden" if user.is_authenticated else "unauthenticated")
+    try:
+        claims = tokens.read(token, room.code)
+    except tokens.InvalidToken:
+        raise NotAllowed("unauthenticated") from None
+    if claims.user_id is not None:
+        owner = User.objects.filter(pk=claims.user_id, is_active=True).first()
+        role = role_of(owner, room) if owner else None
+        if owner is None or role is None:
+            raise NotAllowed("forbidden")
+        return Entry(room, role, owner.display_name, owner)
+    if claims.role not in tokens.GUEST_ROLES:
+        raise NotAllowed("unauthenticated")
+    if not room.guests_allowed:
+        raise NotAllowed("guests")
+    return Entry(room, claims.role, claims.name or "Guest", None, claims.token_id)
+
+
+def participant_for(entry: Entry) -> Participant:
+    """This person's row in the room, made when they come for the first time."""
+    role, name = entry.role, entry.name[:100]
+    participant = entry.participants().first()
+    if participant is None:
+        try:
+            with transaction.atomic():
+                return Participant.objects.create(
+                    room=entry.room,
+                    public_id=secrets.token_urlsafe(9),
+                    user=entry.user,
+                    token_id=entry.token_id,
+                    name=name,
+                    role=role,
+                )
+        except IntegrityError:  # the same person came by two tabs at once
+            participant = entry.participants().get()
+    if participant.role != role:
+        participant.role = role
+        participant.save(update_fields=["role"])
+    return participant
+
+
+@dataclass(frozen=True)
+class Admission:
+    name: str
+    locks: dict[str, Any]
+
+
+def admit(participant_id: int, *, display_name: str, session: str, replaced_session: str = "") -> Admission:
+    """Open an interval of attendance, or go on with the same session's. Raises NotAllowed."""
+    now = timezone.now()
+    with transaction.atomic():
+        participant = Participant.objects.select_related("room").get(pk=participant_id)
+        if participant.removed_at:
+            raise NotAllowed("removed")
+        if participant.room.ended_at and not participant.room.always_open:
+            raise NotAllowed("ended")
+        if display_name != participant.name:
+            participant.name = display_name
+            participant.save(update_fields=["name"])
+        if replaced_session:
+            Attendance.objects.filter(session=replaced_session, left_at=None).update(left_at=now, reason="replaced")
+        if not Attendance.objects.filter(session=session, left_at=None).exists():
+            Attendance.objects.create(participant=participant, session=session)
+        if participant.room.started_at is None:
+            Room.objects.filter(pk=participant.room_id, started_at=None).update(started_at=now)
+    return Admission(participant.name, dict(participant.locks))
+
+
+def participant_of_room(room_id: int, public_id: str) -> Participant | None:
+    return Participant.objects.filter(room_id=room_id, public_id=public_id).first()
+
+
+def give_role(participant: Participant, role: str) -> None:
+    """Until the class ends: a reload keeps it."""
+    Participant.objects.filter(pk=participant.pk).update(role=role, given_role=role)
+
+
+def bar(participant: Participant) -> None:
+    """Removed: neither the account nor the link comes in again until `unbar`."""
+    now = timezone.now()
+    with transaction.atomic():
+        Participant.objects.filter(pk=participant.pk).update(removed_at=now)
+        Attendance.objects.filter(participant=participant, left_at=None).update(left_at=now, reason="removed")
+
+
+def unbar(participant: Participant) -> None:
+    Participant.objects.filter(pk=participant.pk).update(removed_at=None)
+
+
+def end(room: Room) -> None:
+    """The class is over for all: nobody gets in again, unless the room is always open."""
+    now = timezone.now()
+    with transaction.atomic():
+        if not room.always_open:
+            Room.objects.filter(pk=room.pk, ended_at=None).update(ended_at=now)
+        Attendance.objects.filter(participant__room=room, left_at=None).update(left_at=now, reason="ended")
+        Participant.objects.filter(room=room).exclude(given_role="").update(given_role="")
+
+
+def room_of_lesson(lesson: Lesson, by: User) -> Room:
+    """The lesson's room, made when there is none."""
+    room, _ = Room.objects.get_or_create(lesson=lesson, defaults={"title": lesson.title, "created_by": by})
+    return room
+
+
+# --- chat ------------------------------------------------------------------------------------------------------------
+
+
+class UnknownMessage(Exception):
+    pass
+
+
+def store_message(
+    participant: Participant, *, message: str, type: str, reply_to: str | None, metadata: dict[str, Any], client_id: str
+) -> ChatMessage:
+    """Store it, or find it: the same client_id of the same person is the same message. Raises UnknownMessage."""
+    if client_id:
+        earlier = _stored(participant, client_id)
+        if earlier is not None:
+            return earlier
+    parent = None
+    if reply_to is not None:
+        parent = ChatMessage.objects.filter(room_id=participant.room_id, public_id=reply_to, deleted_at=None).first()
+        if parent is None:
+            raise UnknownMessage(reply_to)
+    try:
+        with transaction.atomic():
+            return ChatMessage.objects.create(
+                room_id=participant.room_id,
+                participant=participant,
+                public_id=secrets.token_urlsafe(12),
+                type=type,
+                message=message,
+                reply_to=parent,
+                metadata=metadata,
+                client_id=client_id,
+            )
+    except IntegrityError:  # the same message was on its way by another connection
+        earlier = _stored(participant, client_id)
+        if earlier is None:
+            raise
+        return earlier
+
+
+def _stored(participant: Participant, client_id: str) -> ChatMessage | None:
+    return ChatMessage.objects.select_related("reply_to").filter(participant=participant, client_id=client_id).first()
+
+
+def wire_message(message: ChatMessage, participant: Participant) -> dict[str, Any]:
+    """As `chat:message` and the history have it."""
+    return {
+        "message_id": message.public_id,
+        "participant_id": participant.public_id,
+        "name": participant.name,
+        "role": participant.role,
+        "message": message.message,
+        "type": message.type,
+        "sent_at": message.sent_at.isoformat(),
+        "reply_to": message.reply_to.public_id if message.reply_to else None,
+        "client_id": message.client_id or None,
+    }
+
+
+def chat_history(
+    room_id: int, *, before: str | None = None, after: str | None = None, limit: int = 50
+) -> dict[str, Any]:
+    """{messages: oldest first, more: whether there are others beyond}. Raises UnknownMessage for a foreign id."""
+    rows = ChatMessage.objects.filter(room_id=room_id, deleted_at=None).select_related("participant", "reply_to")
+    for edge, compare in ((before, "lt"), (after, "gt")):
+        if edge is not None:
+            pk = ChatMessage.objects.filter(room_id=room_id, public_id=edge).values_list("pk", flat=True).first()
+            if pk is None:
+                raise UnknownMessage(edge)
+            rows = rows.filter(**{f"pk__{compare}": pk})
+    # The key rises with the time of storing: the order that all saw, also where two clocks differ.
+    found = list(rows.order_by("pk" if after is not None else "-pk")[: limit + 1])
+    more, found = len(found) > limit, found[:limit]
+    if after is None:
+        found.reverse()
+    return {"messages": [wire_message(message, message.participant) for message in found], "more": more}
