@@ -6,6 +6,9 @@
 import { Emitter } from "./emitter.js";
 import { Outbox } from "./outbox.js";
 
+/** Reasons by which a stream of ours closed without anybody's wish: it is sent anew, not given up. */
+const LOST = new Set(["lost", "lease", "transport", "error", "worker", "replaced"]);
+
 /**
  * @typedef {import('./types.js').Source} Source
  * @typedef {{key?: string, level?: 'info' | 'warning' | 'problem', title: string, text?: string, actions?: {label: string, run: () => void}[], stays?: boolean}} Notice
@@ -55,10 +58,12 @@ export class Controls extends Emitter {
 
   // --- one's own media ------------------------------------------------------------------------------------------------
 
-  /** What was open in the lobby goes into the class. */
-  startMedia() {
-    if (this.#devices.microphone) void this.#publish("microphone", this.#devices.microphone);
-    if (this.#devices.camera) void this.#publish("camera", this.#devices.camera);
+  /** What was open in the lobby goes into the class. @param {'microphone' | 'camera'} kind */
+  async startMedia(kind) {
+    const track = this.#devices[kind];
+    if (!track) return;
+    await this.#publish(kind, track);
+    if (this.#engine.sender.has(kind)) this.#intend(kind === "microphone" ? "audio" : "video", true);
   }
 
   toggleMicrophone() {
@@ -110,8 +115,14 @@ export class Controls extends Emitter {
       this.#stopScreen();
       return;
     }
+    // Asked beside the browser's dialog, not before it: a browser opens it only right after a click.
+    const allowed = this.#ask("screen:start", {});
     const stream = await this.#devices.openScreen();
     if (!stream) return;
+    if (!(await allowed)) {
+      this.#devices.closeScreen();
+      return;
+    }
     await this.#publish("screen", stream.getVideoTracks()[0]);
     if (!this.sharing) {
       this.#devices.closeScreen();
@@ -119,7 +130,6 @@ export class Controls extends Emitter {
     }
     const [sound] = stream.getAudioTracks();
     if (sound) void this.#publish("screen_audio", sound);
-    this.#tell("screen:start");
   }
 
   /** Another microphone or camera was chosen: it takes the old one's place. @param {'microphone' | 'camera'} kind */
@@ -179,16 +189,15 @@ export class Controls extends Emitter {
     const own = !data.participant_id || data.participant_id === this.#room.you.participant_id;
     if (event === "muted:by-host" && own) this.#mutedByHost(data);
     else if (event === "unmute:asked" && own) this.emit("askedToUnmute", undefined);
-    else if (event === "producer:closed") this.#producerClosed(data.producer_id);
-    else if (event === "producer:paused") this.#producerPaused(data.producer_id);
+    else if (event === "producer:closed" && !LOST.has(data.reason)) this.#producerClosed(data.producer_id);
     else if (event === "participant:role:changed" && own) {
       this.emit("notice", { key: "role", title: "Your role changed", text: `You are now ${roleWords(data.new_role)}.` });
     }
   }
 
-  /** @param {{kind: string, by?: string, by_name?: string, reason?: string}} data */
-  #mutedByHost({ kind, by = "", by_name }) {
-    const name = by_name ?? (this.#room.participant(by) ? this.#room.nameOf(by) : "A teacher");
+  /** @param {{kind: string, by?: {name?: string}}} data */
+  #mutedByHost({ kind, by }) {
+    const name = by?.name || "A teacher";
     if (kind === "audio") {
       this.#talking = false;
       this.#engine.sender.pausedByHost("microphone");
@@ -211,12 +220,6 @@ export class Controls extends Emitter {
     if (source === "camera") this.#devices.closeCamera();
     if (source === "microphone") this.#devices.closeMicrophone();
     if (source === "screen") this.#stopScreen();
-  }
-
-  /** @param {string} producerId */
-  #producerPaused(producerId) {
-    const source = this.#engine.sender.sourceOf(producerId);
-    if (source === "microphone") this.#engine.sender.pausedByHost(source);
   }
 
   // --- helpers ------------------------------------------------------------------------------------------------------------

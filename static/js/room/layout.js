@@ -93,13 +93,16 @@ export function orderSeats(seats, { pinned, lastSpoke, size }) {
   const sorted = seats.map((seat, place) => ({ seat, place })).sort((a, b) => rank(a.seat) - rank(b.seat) || a.place - b.place);
   const order = sorted.map(({ seat }) => seat);
   if (order.length <= size) return order;
+  // One's own picture is the last of the first page: one looks there for it.
+  const own = order.findIndex((seat) => seat.self && seat.source === "camera");
+  if (own >= size) order.splice(size - 1, 0, ...order.splice(own, 1));
   // Whoever spoke last takes the place of the one on the first page who has been still for the longest.
   const first = order.slice(0, size);
   const rest = order.slice(size);
   const speakers = rest.filter((seat) => lastSpoke(seat.participant_id) > 0)
     .sort((a, b) => lastSpoke(b.participant_id) - lastSpoke(a.participant_id));
   for (const speaker of speakers) {
-    const quiet = first.filter((seat) => rank(seat) >= 3)
+    const quiet = first.filter((seat) => rank(seat) === 3)
       .sort((a, b) => lastSpoke(a.participant_id) - lastSpoke(b.participant_id))[0];
     if (!quiet || lastSpoke(quiet.participant_id) >= lastSpoke(speaker.participant_id)) break;
     first[first.indexOf(quiet)] = speaker;
@@ -130,7 +133,7 @@ export function arrange(order, { layout, page, size, width, height, speaker, pin
   const pages = Math.max(1, Math.ceil(order.length / size));
   const current = Math.min(page, pages - 1);
   const shown = order.slice(current * size, (current + 1) * size);
-  const shapes = width < 600 ? [WIDE, 4 / 3, 1, 4 / 5] : [WIDE];
+  const shapes = width < 600 ? [WIDE, 4 / 3, 1, 4 / 5] : [WIDE, 3 / 2];
   const rects = gridRects(shown.length, width, height, shapes);
   return { placed: shown.map((seat, place) => ({ seat, rect: rects[place], large: false })), pages, page: current };
 }

@@ -2,12 +2,12 @@
 /** Puts the classroom together: the only module that knows the page, the room, the media and the connection at once. */
 import mediasoup from "/static/vendor/mediasoup-client.js";
 import { Controls } from "./controls.js";
-import { actionFor } from "./keys.js";
+import { describeDevice, isPhone, safeStorage, socketAddress } from "./environment.js";
 import { LAYOUTS } from "./layout.js";
 import { Devices } from "./media/devices.js";
 import { MediaEngine } from "./media/engine.js";
-import { LevelMeter, receivedLevel, SilenceWatch, SpeakingTracker } from "./media/levels.js";
-import { collectStats, QualityMeter } from "./media/stats.js";
+import { LevelMeter } from "./media/levels.js";
+import { collectStats } from "./media/stats.js";
 import { participantRows, recordingWords, shownMessage, tileModels } from "./models.js";
 import { RoomState } from "./room_state.js";
 import { Session } from "./session.js";
@@ -18,26 +18,27 @@ import { ChatView } from "./views/chat.js";
 import { DialogsView } from "./views/dialogs.js";
 import { byId, clock, typed } from "./views/dom.js";
 import { GoodbyeView } from "./views/goodbye.js";
+import { listenToKeys } from "./views/keyboard.js";
 import { LobbyView } from "./views/lobby.js";
 import { NoticesView } from "./views/notices.js";
+import { PanelsView } from "./views/panels.js";
 import { ParticipantsView } from "./views/participants.js";
 import { SoundView } from "./views/sound.js";
 import { TilesView } from "./views/tiles.js";
 import { ToolbarView } from "./views/toolbar.js";
+import { Watch } from "./watch.js";
 
 /** @type {import('./types.js').Boot} */
 const boot = JSON.parse(byId("boot").textContent ?? "{}");
-const phone = matchMedia("(pointer: coarse) and (max-width: 800px)").matches;
+const CHAT_PAGE = 50; // messages, as many as a join's answer brings
+const phone = isPhone();
 
-const socketUrl = new URL(boot.socket_url, location.href);
-socketUrl.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-if (boot.token) socketUrl.searchParams.set("token", boot.token);
 // A link for one person must not stay in the address bar, from where it is copied and photographed.
 if (new URL(location.href).searchParams.has("token")) history.replaceState(null, "", location.pathname);
 
 // --- the parts --------------------------------------------------------------------------------------------------------
 
-const connection = new RoomConnection({ url: socketUrl.href });
+const connection = new RoomConnection({ url: socketAddress(boot, location) });
 const room = new RoomState();
 const session = new Session(connection, room);
 const devices = new Devices({ media: navigator.mediaDevices, storage: safeStorage(), phone });
@@ -48,9 +49,7 @@ const engine = new MediaEngine({
 const controls = new Controls({ connection, room, engine, devices });
 const audio = new AudioContext();
 const meter = new LevelMeter(audio);
-const tracker = new SpeakingTracker();
-const silence = new SilenceWatch();
-const quality = new QualityMeter();
+const watch = new Watch({ connection, session, room, engine, controls, meter });
 
 /** Received tracks, by producer id. @type {Map<string, MediaStreamTrack>} */
 const tracks = new Map();
@@ -59,10 +58,6 @@ let qualities = new Map();
 /** @type {import('./layout.js').Layout} */
 let layout = "grid";
 let layoutChosen = false;
-/** @type {'chat' | 'people' | null} */
-let panel = null;
-/** @type {HTMLElement | null} */
-let panelOpener = null;
 let unread = 0;
 let saver = false;
 let keysOn = true;
@@ -72,7 +67,7 @@ let joinedAt = 0;
 let speaker = null;
 /** @type {Set<string>} tile ids */
 let visibleTiles = new Set();
-let mutedHintAt = 0;
+let moreChat = false;
 
 // --- the views --------------------------------------------------------------------------------------------------------
 
@@ -100,10 +95,17 @@ const tiles = new TilesView(byId("tiles"), byId("pager"), {
   },
 });
 const toolbar = new ToolbarView(run);
+const panels = new PanelsView((open) => {
+  if (open === "chat") {
+    unread = 0;
+    chat.focus();
+  }
+  draw();
+});
 const chat = new ChatView({
   list: byId("chat-list"), input: typed("chat-input", HTMLTextAreaElement), form: typed("chat-form", HTMLFormElement),
   send: typed("chat-send", HTMLButtonElement), status: byId("chat-status"), announce: byId("announce"),
-}, { send: (text) => controls.say(text) });
+}, { send: (text) => controls.say(text), earlier: () => void earlierChat() });
 const people = new ParticipantsView(byId("people-list"), {
   mute: (id, kind) => void controls.mute(id, kind),
   remove: (id, name) => void askRemove(id, name),
@@ -111,11 +113,19 @@ const people = new ParticipantsView(byId("people-list"), {
   lowerHand: (id) => void controls.lowerHand(id),
 });
 const banner = new BannerView(byId("banner"), byId("banner-text"), byId("banner-rejoin"), () => connection.retryNow());
-const goodbye = new GoodbyeView({ lessonUrl: boot.lesson_url, rejoin: () => location.reload() });
+const goodbye = new GoodbyeView({
+  lessonUrl: boot.lesson_url,
+  rejoin: () => location.assign(location.pathname + (boot.token ? `?token=${encodeURIComponent(boot.token)}` : "")),
+});
 
 byId("mute-all").addEventListener("click", () => void controls.mute("all", "audio"));
 byId("lower-all").addEventListener("click", () => void controls.lowerHand("all"));
-for (const button of document.querySelectorAll("[data-close]")) button.addEventListener("click", () => openPanel(null));
+listenToKeys({
+  active: () => keysOn && document.body.dataset.state === "class" && !dialogs.isOpen,
+  run,
+  talk: (down) => controls.pushToTalk(down),
+  escape: () => panels.open && panels.show(null),
+});
 
 // --- drawing: at most once a frame, whatever happened in it ---------------------------------------------------------------
 
@@ -133,14 +143,13 @@ function draw() {
 function drawNow() {
   const can = permissions();
   const self = room.you.participant_id;
-  const screens = room.producers.some((producer) => producer.source === "screen" && !producer.paused) || controls.sharing;
-  const shownLayout = layoutChosen ? layout : screens ? "presentation" : layout;
+  const shownLayout = currentLayout();
   tiles.render(tileModels(room, tracks, {
     camera: devices.camera, screen: devices.screen?.getVideoTracks()[0] ?? null, microphone: controls.sends("microphone"),
-  }, qualities), { layout: shownLayout, speaker, lastSpoke: (id) => tracker.lastSpoke(id) });
+  }, qualities), { layout: shownLayout, speaker, lastSpoke: (id) => watch.lastSpoke(id) });
   toolbar.render({
     microphone: controls.sends("microphone"), camera: controls.sends("camera"), screen: controls.sharing, hand: room.handOf(self),
-    panel, unread, people: room.participants.length, layout: shownLayout, recording: room.recording?.status === "recording", saver,
+    panel: panels.open, unread, people: room.participants.length, layout: shownLayout, recording: room.recording?.status === "recording", saver,
     may: {
       microphone: can.has("microphone"), camera: can.has("camera"), share: can.has("share"), hand: can.has("raise_hand"), record: can.has("record"),
     },
@@ -173,12 +182,13 @@ function lookAround() {
 /** @param {string} name @param {{audioOnly: boolean}} options */
 async function join(name, { audioOnly }) {
   void audio.resume().catch(() => {});
+  lobby.setJoining(true);
   if (audioOnly) {
-    devices.closeCamera();
+    void cameraOpened.then(() => devices.closeCamera());
+    await microphoneOpened;
     if (!devices.microphone) await devices.openMicrophone();
   }
-  lobby.setJoining(true);
-  session.join({ display_name: name, device: { browser: browserName(), platform: navigator.platform, mobile: phone } });
+  session.join({ display_name: name, device: describeDevice() });
 }
 
 session.on("state", ({ from, to, reason }) => {
@@ -199,11 +209,17 @@ session.on("joined", ({ answer, first }) => {
     lobby.setJoining(false);
     show("class");
     byId("stage").focus();
-    if (first) controls.startMedia();
+    // Who joins before the browser has given the devices joins at once, and is seen when they are there.
+    if (first) {
+      // Where a guest may only watch, the camera's light goes out again.
+      void microphoneOpened.then(() => (permissions().has("microphone") ? controls.startMedia("microphone") : devices.closeMicrophone()));
+      void cameraOpened.then(() => (permissions().has("camera") ? controls.startMedia("camera") : devices.closeCamera()));
+    }
   }
   engine.receiver.want(othersProducers());
   void engine.joined(answer);
   void controls.outbox.flush();
+  void restOfPeople(answer.participants_next ?? null);
   draw();
 });
 connection.on("down", () => {
@@ -212,6 +228,24 @@ connection.on("down", () => {
 controls.on("askedToUnmute", () => notices.show({
   key: "muted", title: "A teacher asks you to unmute", stays: true, actions: [{ label: "Unmute", run: () => void controls.setMicrophone(true) }],
 }));
+
+/** A large room's people come in pages; those who send or ask came with the first. @param {string | null} after */
+async function restOfPeople(after) {
+  while (after && session.inClass) {
+    const page = await connection.request("participants:page", { after }).catch(() => null);
+    if (!page) return;
+    room.apply("participant:joined", { participants: page.participants.filter((/** @type {any} */ each) => !room.participant(each.participant_id)) });
+    after = page.next;
+  }
+}
+
+async function earlierChat() {
+  const page = await connection.request("chat:history", { before: room.chat[0]?.message_id, limit: CHAT_PAGE }).catch(() => null);
+  if (!page) return;
+  room.prepend(page.messages);
+  moreChat = page.more;
+  chat.replace(room.chat.map((message) => shownMessage(room, message)), { more: moreChat, stay: true });
+}
 
 /** @param {'lobby' | 'class' | 'over'} which */
 function show(which) {
@@ -282,10 +316,13 @@ room.on("recording", () => {
   draw();
 });
 room.on("chat", ({ added, live }) => {
-  if (!live) chat.replace(room.chat.map((message) => shownMessage(room, message)));
+  if (!live) {
+    moreChat = room.chat.length >= CHAT_PAGE;
+    chat.replace(room.chat.map((message) => shownMessage(room, message)), { more: moreChat });
+  }
   for (const message of live ? added : []) {
     chat.add(shownMessage(room, message));
-    if (panel !== "chat" && message.participant_id !== room.you.participant_id) unread++;
+    if (panels.open !== "chat" && message.participant_id !== room.you.participant_id) unread++;
   }
   draw();
 });
@@ -293,11 +330,12 @@ room.on("speaker", ({ participant_id }) => {
   if (participant_id) speaker = participant_id;
   draw();
 });
-room.on("event", ({ event, data }) => {
+room.on("event", ({ event, data, seq }) => {
   if (event === "media:restart") {
-    room.forgetProducers();
+    const own = seq === undefined;
+    if (!own) room.forgetProducers();
     session.mediaRestarting();
-    void engine.restart(data);
+    void engine.restart(data, { private: own }).then(() => engine.state === "up" && session.mediaBack());
   } else if (event === "consumer:closed") engine.receiver.closed(data.consumer_id);
   else controls.onEvent(event, data);
 });
@@ -305,6 +343,7 @@ room.on("event", ({ event, data }) => {
 // --- media -----------------------------------------------------------------------------------------------------------------
 
 engine.on("state", ({ state }) => state === "up" && session.mediaBack());
+engine.on("unknown", () => connection.reconnect());
 engine.on("unsupported", () => notices.show({
   key: "unsupported", level: "problem", title: "This browser cannot carry sound and pictures",
   text: "Chat and hands work. Use a current Chrome, Edge, Firefox or Safari to see and hear the class.",
@@ -352,42 +391,29 @@ async function choose(kind, id) {
   else await controls.deviceChosen(kind);
 }
 
-// --- clocks: levels ten times a second, quality every two seconds, a report every five ---------------------------------------
+// --- what flows ----------------------------------------------------------------------------------------------------------
 
-setInterval(() => {
-  const now = performance.now();
-  const level = meter.read();
+watch.on("level", (level) => {
   if (document.body.dataset.state === "lobby") lobby.setLevel(level);
-  if (!session.inClass) return;
-  const self = room.you.participant_id;
-  const sends = controls.sends("microphone");
-  /** @type {Map<string, number>} */
-  const levels = new Map();
-  if (sends && level !== null) levels.set(self, level);
-  for (const { producer, consumer } of engine.receiver.received) {
-    if (producer.source === "microphone" && !producer.paused) levels.set(producer.participant_id, receivedLevel(consumer.rtpReceiver));
-  }
-  tiles.setSpeaking(tracker.update(levels, now));
-  const loudest = [...levels].filter(([id, value]) => id !== self && value > 0.03).sort((a, b) => b[1] - a[1])[0];
-  if (loudest && loudest[0] !== speaker && now - tracker.lastSpoke(speaker ?? "") > 1500) {
-    speaker = loudest[0];
-    draw();
-  }
-  if (!sends && level !== null && level > 0.08 && devices.microphone && now - mutedHintAt > 30_000) {
-    mutedHintAt = now;
-    notices.show({ key: "muted-hint", title: "Trying to speak? You are muted.", actions: [{ label: "Unmute", run: () => void controls.setMicrophone(true) }] });
-  }
-  if (silence.update(sends ? level : null, now)) {
-    notices.show({ key: "silence", level: "warning", title: "No input from your microphone", text: "Look for a switch on your headset, or choose another microphone in Settings." });
-  }
-  byId("room-clock").textContent = clock((Date.now() - joinedAt) / 1000);
-}, 100);
-
-setInterval(async () => {
-  if (!session.inClass || !engine.link) return;
-  qualities = quality.update(await collectStats(engine, room.you.participant_id).catch(() => []));
+  else byId("room-clock").textContent = clock((Date.now() - joinedAt) / 1000);
+});
+watch.on("speaking", (speaking) => tiles.setSpeaking(speaking));
+watch.on("speaker", (id) => {
+  speaker = id;
   draw();
-}, 2000);
+});
+watch.on("quality", (found) => {
+  qualities = found;
+  draw();
+});
+watch.on("mutedButSpeaking", () => notices.show({
+  key: "muted-hint", title: "Trying to speak? You are muted.", actions: [{ label: "Unmute", run: () => void controls.setMicrophone(true) }],
+}));
+watch.on("silent", () => notices.show({
+  key: "silence", level: "warning", title: "No input from your microphone",
+  text: "Look for a switch on your headset, or choose another microphone in Settings.",
+}));
+watch.start();
 
 // --- tools and keys ----------------------------------------------------------------------------------------------------------
 
@@ -404,7 +430,7 @@ function run(tool) {
   else if (tool === "hand") void controls.toggleHand();
   else if (tool === "record") void controls.toggleRecording();
   else if (tool === "leave") void leave();
-  else if (tool === "chat" || tool === "people") openPanel(panel === tool ? null : tool);
+  else if (tool === "chat" || tool === "people") panels.toggle(tool);
   else if (tool === "layout") nextLayout();
   else if (tool === "settings") void listDevices().then(() => dialogs.settings());
   else if (tool === "help") dialogs.help();
@@ -416,48 +442,17 @@ function run(tool) {
   draw();
 }
 
-/** @param {'chat' | 'people' | null} which */
-function openPanel(which) {
-  const hadFocus = panel !== null && byId(`panel-${panel}`).contains(document.activeElement);
-  if (which) panelOpener = document.activeElement instanceof HTMLElement ? document.activeElement : null;
-  panel = which;
-  byId("panel-chat").hidden = which !== "chat";
-  byId("panel-people").hidden = which !== "people";
-  if (which === "chat") {
-    unread = 0;
-    chat.focus();
-  } else if (!which && hadFocus) (panelOpener?.isConnected && panelOpener.offsetParent ? panelOpener : byId("tool-more")).focus();
-  draw();
+/** A shared screen is shown large until somebody chooses otherwise. */
+function currentLayout() {
+  const screen = controls.sharing || room.producers.some((producer) => producer.source === "screen" && !producer.paused);
+  return !layoutChosen && screen ? "presentation" : layout;
 }
 
 function nextLayout() {
-  const button = byId("tool-layout");
-  const shown = LAYOUTS.find((each) => button.getAttribute("aria-label")?.endsWith({ grid: "Grid", speaker: "Speaker", presentation: "Screen" }[each])) ?? layout;
-  layout = LAYOUTS[(LAYOUTS.indexOf(shown) + 1) % LAYOUTS.length];
+  layout = LAYOUTS[(LAYOUTS.indexOf(currentLayout()) + 1) % LAYOUTS.length];
   layoutChosen = true;
   byId("announce").textContent = `Layout: ${layout}`;
 }
-
-/** @param {KeyboardEvent} event */
-function keyAction(event) {
-  if (!keysOn || document.body.dataset.state !== "class" || dialogs.isOpen) return null;
-  const target = event.target instanceof Element ? event.target : null;
-  return actionFor(event, {
-    typing: Boolean(target?.closest("input, textarea, select, [contenteditable]")), onButton: Boolean(target?.closest("button, a, summary")),
-  });
-}
-addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && panel && !dialogs.isOpen && document.body.dataset.state === "class") openPanel(null);
-  const action = keyAction(event);
-  if (!action) return;
-  event.preventDefault();
-  if (action === "talk") controls.pushToTalk(true);
-  else run(action);
-});
-addEventListener("keyup", (event) => {
-  if (event.key === " ") controls.pushToTalk(false);
-});
-addEventListener("blur", () => controls.pushToTalk(false));
 
 // --- the page's own life -------------------------------------------------------------------------------------------------------
 
@@ -482,30 +477,16 @@ Object.defineProperty(window, "lectern", { value: Object.freeze({
   state: () => ({ session: session.state, media: engine.state, epoch: engine.epoch, last_seq: connection.lastSeq }),
 }) });
 
+/** Asked for at once, while the person looks at the lobby. */
+const microphoneOpened = devices.openMicrophone();
+const cameraOpened = devices.openCamera();
 show("lobby");
-void (async () => {
-  if (typeof RTCPeerConnection === "undefined") {
-    lobby.setJoining(false, "This browser cannot show video classes. Use a current Chrome, Edge, Firefox or Safari.");
-  }
-  await Promise.all([devices.openMicrophone(), devices.openCamera()]);
+if (typeof RTCPeerConnection === "undefined") {
+  lobby.setJoining(false, "This browser cannot show video classes. Use a current Chrome, Edge, Firefox or Safari.");
+}
+void Promise.all([microphoneOpened, cameraOpened]).then(async () => {
   starting = false;
   await listDevices();
-  lobby.focus();
+  if (document.body.dataset.state === "lobby" && document.activeElement === document.body) lobby.focus();
   draw();
-})();
-
-/** Private windows may forbid storage: then choices last as long as the page. */
-function safeStorage() {
-  try {
-    localStorage.getItem("lectern");
-    return localStorage;
-  } catch {
-    /** @type {Map<string, string>} */
-    const kept = new Map();
-    return { getItem: (/** @type {string} */ key) => kept.get(key) ?? null, setItem: (/** @type {string} */ key, /** @type {string} */ value) => void kept.set(key, value) };
-  }
-}
-
-function browserName() {
-  return /Firefox\/\d+|Edg\/\d+|OPR\/\d+|Chrome\/\d+|Version\/\d+.*Safari/.exec(navigator.userAgent)?.[0].slice(0, 100) ?? "";
-}
+});

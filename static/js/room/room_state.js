@@ -18,7 +18,7 @@ import { Emitter } from "./emitter.js";
  *   recording: undefined,
  *   you: undefined,
  *   speaker: {participant_id: string | null, levels: Record<string, number>},
- *   event: {event: string, data: any},
+ *   event: {event: string, data: any, seq?: number},
  * }} RoomEvents
  */
 
@@ -125,11 +125,12 @@ export class RoomState extends Emitter {
   /**
    * @param {string} event
    * @param {Record<string, any>} data
+   * @param {number} [seq] private and fleeting events have none
    */
-  apply(event, data) {
+  apply(event, data, seq) {
     const handler = HANDLERS[event];
     if (handler) handler.call(this, data);
-    this.emit("event", { event, data });
+    this.emit("event", { event, data, seq });
   }
 
   /** All ids of the worker's last epoch are void. */
@@ -157,13 +158,20 @@ export class RoomState extends Emitter {
     return added;
   }
 
+  /** Older messages, asked for by somebody who scrolls up. @param {ChatMessage[]} messages oldest first */
+  prepend(messages) {
+    const before = this.#chat;
+    this.#chat = [];
+    this.#remember(messages.filter((message) => !this.#chatIds.has(message.message_id)));
+    this.#chat.push(...before);
+  }
+
   // --- events: one small method each, found in HANDLERS below --------------------------------------------------------
 
   /** @param {any} data */
   joined(data) {
     for (const entry of listed(data)) {
-      const before = this.producers.filter((producer) => producer.participant_id === entry.participant_id);
-      if (entry.producers) for (const producer of before) this.#producers.delete(producer.producer_id);
+      // Arrivals are gathered, streams are told at once: what is known of somebody's streams already stays.
       this.#add(entry);
       if (entry.hand && !this.#hands.includes(entry.participant_id)) this.#hands.push(entry.participant_id);
     }

@@ -63,7 +63,7 @@ export class Session extends Emitter {
     connection.on("closed", ({ code, reason }) => {
       this.#go(/** @type {Record<number, State>} */ (FINAL_CLOSE_CODES)[code], reason);
     });
-    connection.on("event", ({ event, data }) => this.#onEvent(event, data ?? {}));
+    connection.on("event", ({ event, data, seq }) => this.#onEvent(event, data ?? {}, seq));
   }
 
   get state() {
@@ -135,11 +135,11 @@ export class Session extends Emitter {
     this.emit("refused", { code: error.code, message: error.message });
   }
 
-  /** @param {string} event @param {Record<string, any>} data */
-  #onEvent(event, data) {
+  /** @param {string} event @param {Record<string, any>} data @param {number} [seq] */
+  #onEvent(event, data, seq) {
     if (event === "removed:from-meeting") this.#finish("removed", data.reason ?? "");
     else if (event === "room:closed") this.#finish("ended", data.reason ?? "");
-    else this.#room.apply(event, data);
+    else this.#room.apply(event, data, seq);
   }
 
   /** @param {State} state @param {string} reason */

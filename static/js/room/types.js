@@ -27,6 +27,7 @@
  * @property {string} message
  * @property {string} [type]
  * @property {string} sent_at ISO 8601
+ * @property {string | null} [client_id] the sender's own key
  *
  * @typedef {object} Recording
  * @property {string} [recording_id]
@@ -46,6 +47,7 @@
  * @property {boolean} resumed true: the missed events follow; false: this is the whole snapshot
  * @property {{participant_id: string, role: Role, [key: string]: any}} you
  * @property {any[]} [participants]
+ * @property {string | null} [participants_next] a large room's people come in pages: ask for those after this one
  * @property {any} [chat]
  * @property {any} [recording]
  * @property {number} [last_seq]

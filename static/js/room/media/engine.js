@@ -14,7 +14,7 @@ import { Sender } from "./send.js";
  * @typedef {import('mediasoup-client').types.RtpCapabilities} RtpCapabilities
  * @typedef {import('../types.js').JoinAnswer} JoinAnswer
  * @typedef {'none' | 'building' | 'up'} MediaState
- * @typedef {{state: {state: MediaState}, unsupported: undefined, network: {direction: string, state: string}}} EngineEvents
+ * @typedef {{state: {state: MediaState}, unsupported: undefined, unknown: undefined, network: {direction: string, state: string}}} EngineEvents
  */
 
 /** @extends {Emitter<EngineEvents>} */
@@ -82,15 +82,18 @@ export class MediaEngine extends Emitter {
   }
 
   /**
-   * The worker went and another has the room: all ids are void.
+   * All our ids are void: the worker went and another has the room, or (`private`) it gave up us alone.
    * @param {{epoch: string, reason?: string, rtp_capabilities?: RtpCapabilities, ice_servers?: RTCIceServer[]}} data
+   * @param {{private: boolean}} options
    */
-  async restart(data) {
+  async restart(data, options) {
     if (data.rtp_capabilities) this.#capabilities = data.rtp_capabilities;
     if (data.ice_servers) this.#iceServers = data.ice_servers;
-    if (this.#link && !this.#link.closed && this.#link.epoch === data.epoch) return; // told twice
+    // Told to all, and built on that worker already, since a join's answer had named it.
+    if (!options.private && this.#epoch === data.epoch && this.#state !== "none") return;
     this.#epoch = data.epoch;
-    await this.#rebuild();
+    if (this.#capabilities) await this.#rebuild();
+    else this.emit("unknown", undefined); // joined while there was no worker to say what it can: a join asks again
   }
 
   /** The class is over for us. */

@@ -11,7 +11,7 @@ import { cameraEncodings, SCREEN_ENCODINGS } from "./device_state.js";
  * @typedef {import('../types.js').Source} Source
  * @typedef {import('../types.js').Request} Request
  * @typedef {import('./link.js').MediaLink} MediaLink
- * @typedef {{track: MediaStreamTrack, paused: boolean}} Wanted
+ * @typedef {{track: MediaStreamTrack, paused: boolean, untold: boolean}} Wanted `untold`: the server does not know of the last pause or resume
  * @typedef {{change: {source: Source}, refused: {source: Source, code: string, message: string}}} SenderEvents
  */
 
@@ -62,7 +62,7 @@ export class Sender extends Emitter {
    * @returns {Promise<void>} when it is sent; rejects when the server forbids it
    */
   publish(source, track) {
-    this.#wanted.set(source, { track, paused: false });
+    this.#wanted.set(source, { track, paused: false, untold: true });
     this.emit("change", { source });
     return this.#inTurn(source, () => this.#send(source));
   }
@@ -95,6 +95,7 @@ export class Sender extends Emitter {
     const wanted = this.#wanted.get(source);
     if (!wanted || wanted.paused) return;
     wanted.paused = true;
+    wanted.untold = false;
     this.#producers.get(source)?.pause();
     this.emit("change", { source });
   }
@@ -130,12 +131,10 @@ export class Sender extends Emitter {
     }
     for (const [source, wanted] of this.#wanted) {
       const producer = this.#producers.get(source);
-      const step = !producer
-        ? () => this.#send(source)
-        : known.get(producer.id)?.paused !== wanted.paused
-          ? () => this.#tellPaused(source)
-          : null;
-      if (step) await this.#inTurn(source, step).catch(() => {});
+      const pausedThere = known.get(producer?.id ?? "")?.paused ?? wanted.paused;
+      if (!producer) await this.#inTurn(source, () => this.#send(source)).catch(() => {});
+      else if (pausedThere && !wanted.paused && !wanted.untold) this.pausedByHost(source); // while we were away
+      else if (pausedThere !== wanted.paused) await this.#inTurn(source, () => this.#tellPaused(source)).catch(() => {});
     }
   }
 
@@ -144,6 +143,7 @@ export class Sender extends Emitter {
     const wanted = this.#wanted.get(source);
     if (!wanted || wanted.paused === paused) return Promise.resolve();
     wanted.paused = paused;
+    wanted.untold = true;
     const producer = this.#producers.get(source);
     if (paused) producer?.pause(); // silent at once, whatever the network does
     this.emit("change", { source });
@@ -158,6 +158,7 @@ export class Sender extends Emitter {
     const { paused } = wanted;
     try {
       await this.#request(paused ? "produce:pause" : "produce:resume", { producer_id: producer.id });
+      if (wanted.paused === paused) wanted.untold = false;
       if (!wanted.paused) producer.resume();
     } catch (error) {
       this.#judge(source, error);
@@ -184,6 +185,7 @@ export class Sender extends Emitter {
         return;
       }
       this.#producers.set(source, producer);
+      if (wanted.paused === Boolean(producer.appData.paused)) wanted.untold = false;
       if (wanted.paused !== Boolean(producer.appData.paused)) await this.#tellPaused(source);
       if (wanted.paused) producer.pause();
       this.emit("change", { source });

@@ -105,6 +105,38 @@ export function qualityOf({ rtt, loss, jitter }) {
   return "good";
 }
 
+/**
+ * One line for the server: milliseconds, percent, bit/s, over the last seconds.
+ * @param {StreamStats[]} stats
+ * @param {StreamStats[]} before the same some seconds ago
+ * @param {number} seconds
+ * @returns {Record<string, number> | null} null when nothing flows
+ */
+export function summarise(stats, before, seconds) {
+  const received = stats.filter((stream) => stream.direction === "recv");
+  if (!stats.length) return null;
+  const earlier = new Map(before.map((stream) => [keyOf(stream), stream]));
+  let [bytes, packets, lost] = [0, 0, 0];
+  for (const stream of stats) {
+    const last = earlier.get(keyOf(stream));
+    bytes += Math.max(0, stream.bytes - (last?.bytes ?? 0));
+    packets += Math.max(0, stream.packets - (last?.packets ?? 0));
+    lost += Math.max(0, stream.packetsLost - (last?.packetsLost ?? 0));
+  }
+  return {
+    rtt: Math.round(1000 * Math.max(...stats.map((stream) => stream.rtt))),
+    jitter: Math.round(1000 * Math.max(0, ...received.map((stream) => stream.jitter))),
+    packet_loss: packets + lost ? Math.round((1000 * lost) / (packets + lost)) / 10 : 0,
+    bitrate: Math.round((bytes * 8) / seconds),
+    freeze_count: received.reduce((sum, stream) => sum + stream.freezeCount, 0),
+  };
+}
+
+/** @param {StreamStats} stream */
+function keyOf(stream) {
+  return `${stream.participant_id}/${stream.source}/${stream.direction}`;
+}
+
 /** Keeps the last counts of each stream, so that loss is of the last seconds and not of the whole class. */
 export class QualityMeter {
   /** @type {Map<string, {packets: number, lost: number}>} */
@@ -117,7 +149,7 @@ export class QualityMeter {
     const result = new Map();
     const seen = new Map();
     for (const stream of stats) {
-      const key = `${stream.participant_id}/${stream.source}/${stream.direction}`;
+      const key = keyOf(stream);
       const before = this.#last.get(key) ?? { packets: 0, lost: 0 };
       seen.set(key, { packets: stream.packets, lost: stream.packetsLost });
       const packets = Math.max(0, stream.packets - before.packets);

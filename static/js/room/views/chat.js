@@ -24,7 +24,7 @@ export class ChatView {
    * @param {HTMLButtonElement} elements.send
    * @param {HTMLElement} elements.status
    * @param {HTMLElement} elements.announce a live region that is there even when the panel is closed
-   * @param {{send: (text: string) => void}} handlers
+   * @param {{send: (text: string) => void, earlier: () => void}} handlers
    */
   constructor({ list, input, form, send, status, announce }, handlers) {
     this.#list = list;
@@ -46,15 +46,24 @@ export class ChatView {
     input.addEventListener("input", () => this.#grow());
   }
 
-  /** @param {ShownMessage[]} messages all of them, silently */
-  replace(messages) {
+  /**
+   * @param {ShownMessage[]} messages all of them, silently
+   * @param {{more: boolean, stay?: boolean}} options `more`: older ones can be asked for; `stay` where one reads
+   */
+  replace(messages, { more, stay = false }) {
+    const fromEnd = this.#list.scrollHeight - this.#list.scrollTop;
     this.#list.replaceChildren();
     this.#group = null;
+    if (more) {
+      this.#list.append(el("li", { class: "chat-earlier" }, el("button", {
+        type: "button", class: "btn btn-sm btn-secondary", text: "Earlier messages", onclick: () => this.#handlers.earlier(),
+      })));
+    }
     if (!messages.length) {
       this.#list.append(el("li", { class: "chat-empty", text: "No messages yet. What is written here stays with the class." }));
     }
     for (const message of messages) this.#append(message);
-    this.#list.scrollTop = this.#list.scrollHeight;
+    this.#list.scrollTop = this.#list.scrollHeight - (stay ? fromEnd : 0);
   }
 
   /** @param {ShownMessage} message */

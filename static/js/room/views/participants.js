@@ -80,7 +80,9 @@ export class ParticipantsView {
     el("span", { class: "avatar", "aria-hidden": "true", style: `--hue: ${hueOf(id)}`, text: initials(row.name) }),
     el("div", { class: "person-words" },
       el("span", { class: "person-name", text: row.self ? `${row.name} (you)` : row.name }),
-      el("span", { class: "person-role", text: row.connected ? (ROLE_NAMES[row.role] ?? row.role) : "Reconnecting…" })));
+      row.roles.length && row.connected
+        ? this.#roleMenu(row)
+        : el("span", { class: "person-role", text: row.connected ? (ROLE_NAMES[row.role] ?? row.role) : "Reconnecting…" })));
     if (row.hand) {
       root.append(row.canLower
         ? el("button", { type: "button", class: "person-hand", "data-act": "lower", "aria-label": `Lower hand ${row.hand}, ${row.name}`, title: "Lower hand",
@@ -99,20 +101,19 @@ export class ParticipantsView {
       state.append(said(row.microphone ? "mic-fill" : "mic-mute", row.microphone ? "Microphone on" : "Muted"));
     }
     root.append(state);
-    if (row.roles.length || row.canRemove) {
-      const tools = el("div", { class: "person-tools" });
-      if (row.roles.length) {
-        const select = /** @type {HTMLSelectElement} */ (el("select", { class: "form-select form-select-sm", "data-act": "role", "aria-label": `Role of ${row.name}`,
-          "data-testid": "participant-role", onchange: () => this.#handlers.role(id, select.value) },
-        ...row.roles.map((role) => el("option", { value: role, text: ROLE_NAMES[role] ?? role, selected: role === row.role }))));
-        tools.append(select);
-      }
-      if (row.canRemove) {
-        tools.append(act("remove", "person-x", "Remove", () => this.#handlers.remove(id, row.name), "remove-participant"));
-      }
-      root.append(tools);
+    if (row.canRemove) {
+      root.append(act("remove", "person-x", "Remove", () => this.#handlers.remove(id, row.name), "remove-participant"));
     }
     return root;
+  }
+
+  /** The role is changed where it stands. @param {Row} row */
+  #roleMenu(row) {
+    const select = /** @type {HTMLSelectElement} */ (el("select", {
+      class: "person-role person-role-menu", "data-act": "role", "aria-label": `Role of ${row.name}`, "data-testid": "participant-role",
+      onchange: () => this.#handlers.role(row.participant_id, select.value),
+    }, ...row.roles.map((role) => el("option", { value: role, text: ROLE_NAMES[role] ?? role, selected: role === row.role }))));
+    return select;
   }
 }
 

@@ -125,6 +125,8 @@ export class TilesView {
     const name = el("span", { class: "tile-name" });
     const mic = icon("mic-mute-fill");
     mic.classList.add("tile-mic");
+    const teacher = icon("mortarboard-fill");
+    teacher.classList.add("tile-cap");
     const hand = el("span", { class: "tile-hand" });
     const state = el("span", { class: "tile-state" });
     const bars = el("span", { class: "tile-bars", role: "img" }, el("b"), el("b"), el("b"));
@@ -136,7 +138,7 @@ export class TilesView {
       "data-source": model.source, "data-self": String(model.self), "data-speaking": "false",
       style: `--hue: ${hueOf(model.participant_id)}`,
     }, el("div", { class: "tile-blank", "aria-hidden": "true" }, el("span", { text: initials(model.name) })), video, hand, bars, pin,
-    el("figcaption", { class: "tile-plate" }, mic, name), state);
+    el("figcaption", { class: "tile-plate" }, teacher, mic, name), state);
     const tile = { root, video, name, mic, hand, state, bars, pin };
     this.#tiles.set(model.id, tile);
     return tile;

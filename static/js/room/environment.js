@@ -1,0 +1,34 @@
+// @ts-check
+/** What kind of browser this is, as far as the class must know. */
+
+/** Private windows may forbid storage: then choices last as long as the page. @returns {Pick<Storage, 'getItem' | 'setItem'>} */
+export function safeStorage() {
+  try {
+    localStorage.getItem("lectern");
+    return localStorage;
+  } catch {
+    /** @type {Map<string, string>} */
+    const kept = new Map();
+    return { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => void kept.set(key, value) };
+  }
+}
+
+/** A phone's battery and uplink carry less. */
+export const isPhone = () => matchMedia("(pointer: coarse) and (max-width: 800px)").matches;
+
+/** @returns {{browser: string, platform: string, mobile: boolean}} as room:join tells it */
+export function describeDevice() {
+  const browser = /Firefox\/\d+|Edg\/\d+|OPR\/\d+|Chrome\/\d+|Version\/\d+.*Safari/.exec(navigator.userAgent)?.[0] ?? "";
+  return { browser: browser.slice(0, 100), platform: (navigator.platform ?? "").slice(0, 100), mobile: isPhone() };
+}
+
+/**
+ * @param {{socket_url: string, token: string | null}} boot
+ * @param {Location} location
+ */
+export function socketAddress(boot, location) {
+  const url = new URL(boot.socket_url, location.href);
+  url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  if (boot.token) url.searchParams.set("token", boot.token);
+  return url.href;
+}
