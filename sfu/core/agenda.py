@@ -1,0 +1,97 @@
+"""What the core wants of its shell, and what it wants to be reminded of: shared by all rooms of a worker.
+
+Feed once, drain fully: after packets were given to the core, or after `tick`, the shell takes `take_bursts`,
+`take_packets`, `take_reports` and `take_events`, and sends what it finds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sfu.protocol import EVENTS
+
+if TYPE_CHECKING:
+    from sfu.core.group import Burst, ConsumerGroup
+    from sfu.core.stream import Stream
+    from sfu.core.transport import Transport
+
+TICK = 0.02  # seconds between two calls of `tick`
+SLOTS = 50  # each transport has its turn once in so many ticks: once a second
+
+
+class Agenda:
+    def __init__(self, *, random_bits: Callable[[int], int], clock_offset: float = 0.0) -> None:
+        self.random_bits = random_bits  # like `secrets.randbits`
+        self.clock_offset = clock_offset  # seconds to add to `now` for the time since 1970
+        self.open_groups: list[ConsumerGroup] = []
+        self.nacking: set[Stream] = set()  # streams with packets missing
+        self.wanting: set[Stream] = set()  # streams of which a key frame is wanted
+        self.arrivals: set[Transport] = set()  # transports with arrivals to report
+        self.dropped: Counter[str] = Counter()  # packets by reason
+        self._bursts: list[Burst] = []
+        self._packets: list[tuple[Transport, bytearray]] = []
+        self._reports: list[tuple[Transport, bytes]] = []
+        self._events: list[EVENTS] = []
+        self._slots: list[dict[Transport, None]] = [{} for _ in range(SLOTS)]
+        self._tick = 0
+
+    # --- what the core puts in ---
+
+    def burst(self, burst: Burst) -> None:
+        self._bursts.append(burst)
+
+    def packet(self, transport: Transport, packet: bytearray) -> None:
+        """One RTP packet to one receiver."""
+        self._packets.append((transport, packet))
+
+    def report(self, transport: Transport, packet: bytes) -> None:
+        """One RTCP datagram."""
+        self._reports.append((transport, packet))
+
+    def event(self, event: EVENTS) -> None:
+        self._events.append(event)
+
+    def add(self, transport: Transport) -> None:
+        """Give a transport its turn each second, spread so that they do not all have it at once."""
+        min(self._slots, key=len)[transport] = None
+
+    def remove(self, transport: Transport) -> None:
+        for slot in self._slots:
+            slot.pop(transport, None)
+        self.arrivals.discard(transport)
+
+    # --- what the shell takes out ---
+
+    def tick(self, now: float) -> None:
+        """To be called every TICK seconds."""
+        for stream in list(self.nacking):
+            stream.send_nacks(now)
+        for stream in list(self.wanting):
+            stream.ask_for_key_frame(now)
+        for transport in list(self.arrivals):
+            transport.send_feedback(now)
+        self._tick = (self._tick + 1) % SLOTS
+        for transport in list(self._slots[self._tick]):
+            transport.each_second(now)
+
+    def take_bursts(self) -> list[Burst]:
+        if self.open_groups:
+            for group in self.open_groups:
+                group.close_burst()
+            self.open_groups.clear()
+        bursts, self._bursts = self._bursts, []
+        return bursts
+
+    def take_packets(self) -> list[tuple[Transport, bytearray]]:
+        packets, self._packets = self._packets, []
+        return packets
+
+    def take_reports(self) -> list[tuple[Transport, bytes]]:
+        reports, self._reports = self._reports, []
+        return reports
+
+    def take_events(self) -> list[EVENTS]:
+        events, self._events = self._events, []
+        return events

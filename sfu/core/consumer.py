@@ -1,0 +1,203 @@
+"""A stream that a peer receives: one producer, sent under a MID of the peer's transport."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sfu.core.group import rewrite
+from sfu.core.layout import (
+    MID_AT,
+    TRANSPORT_CC_HEAD,
+    patch_mid,
+    patch_mid_and_transport_cc,
+    retransmission,
+)
+from sfu.core.packet_cache import Packet
+from sfu.core.rtcp import Nack
+
+if TYPE_CHECKING:
+    from sfu.core.group import ConsumerGroup
+    from sfu.core.numbering import Segment
+    from sfu.core.producer import Producer
+    from sfu.core.transport import Transport
+
+Json = dict[str, Any]
+
+DEFAULT_RTT = 0.1  # seconds, until a report tells
+MIN_RTT = 0.02  # seconds: a report can be wrong, a repeat at once is never useful
+
+
+class Consumer:
+    __slots__ = (
+        "_first_number",
+        "_octets_before",
+        "_packets_before",
+        "_resent",
+        "fraction_lost",
+        "group",
+        "id",
+        "jitter",
+        "lost",
+        "mid",
+        "octets",
+        "packets",
+        "paused",
+        "producer",
+        "repair_number",
+        "repair_payload_type",
+        "resend_plain",
+        "rtp_parameters",
+        "rtt",
+        "transport",
+    )
+
+    def __init__(
+        self, *, id: str, producer: Producer, transport: Transport, rtp_parameters: Json, repair_number: int
+    ) -> None:
+        self.id = id
+        self.producer = producer
+        self.transport = transport
+        self.rtp_parameters = rtp_parameters
+        self.mid: bytes = rtp_parameters["mid"].encode()
+        codecs = rtp_parameters["codecs"]
+        self.repair_payload_type: int | None = next(
+            (c["payloadType"] for c in codecs if c["parameters"].get("apt") == producer.payload_type), None
+        )
+        # Sent again as it was, a packet must be the same bit for bit: with AES-GCM anything else gives the key away.
+        # Video carries a new transport-wide number each time, so it is repaired by RTX or not at all.
+        self.resend_plain = not producer.is_video and {"type": "nack", "parameter": ""} in codecs[0]["rtcpFeedback"]
+        self.repair_number = repair_number
+        self.paused = True
+        self.group: ConsumerGroup | None = None  # None while paused
+        self.rtt: float | None = None
+        self.fraction_lost = 0
+        self.lost = 0
+        self.jitter = 0
+        self.packets = 0  # sent before the present group
+        self.octets = 0
+        self._first_number = 0  # unwrapped: what came before it was not sent to us
+        self._packets_before = 0  # of the group when we came
+        self._octets_before = 0
+        self._resent: dict[int, float] = {}
+
+    # --- starting and stopping ---
+
+    def resume(self, now: float) -> None:
+        """Begin with a key frame; those who watch already notice nothing of it, but for the key frame."""
+        if not self.paused:
+            return
+        self.paused = False
+        last = self.transport.last_numbers.get(self.producer.ssrc)
+        group = self.producer.group_for_newcomer() if last is None else self.producer.group_from(last + 1)
+        self.group = group
+        group.waiting.append(self)
+        self.producer.want_key_frame(now)
+
+    def started(self, first_number: int) -> None:
+        """The group sends to us from `first_number` on."""
+        assert self.group is not None
+        self._first_number = first_number
+        self._packets_before, self._octets_before = self.group.packets, self.group.octets
+
+    def pause(self) -> None:
+        group = self.group
+        self.paused = True
+        self.group = None
+        if group is None:
+            return
+        if self in group.waiting:
+            group.waiting.remove(self)
+        else:
+            group.members = tuple(member for member in group.members if member is not self)
+            self.packets += group.packets - self._packets_before
+            self.octets += group.octets - self._octets_before
+            # SRTP must never see a number twice: whoever comes back on this SSRC goes on from here.
+            self.transport.last_numbers[self.producer.ssrc] = group.numbering.last_out
+        self._resent.clear()
+        self.producer.tidy(group)
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """(packets, octets of payload) so far, repairs left out."""
+        group = self.group
+        if group is None or self in group.waiting:
+            return self.packets, self.octets
+        return (
+            self.packets + group.packets - self._packets_before,
+            self.octets + group.octets - self._octets_before,
+        )
+
+    # --- what the receiver says ---
+
+    def receive_nack(self, nack: Nack, now: float) -> None:
+        """Send again what was asked for, if it was sent, is not too old, and was not sent again within one RTT."""
+        group = self.group
+        if group is None or self.producer.paused or (self.repair_payload_type is None and not self.resend_plain):
+            return
+        rtt = max(MIN_RTT, self.rtt or DEFAULT_RTT)
+        transport = self.transport
+        dropped = transport.agenda.dropped
+        for number in nack.lost:
+            origin = group.numbering.origin(number)
+            if origin is None:
+                continue
+            segment, sequence, out = origin
+            if out < self._first_number:
+                continue
+            cache = segment.stream.cache
+            packet = cache.get(sequence)
+            if packet is None or now - packet.arrived > cache.max_age:
+                dropped["nack_too_old"] += 1
+                continue
+            if now - self._resent.get(out, -1e9) < rtt:
+                dropped["nack_repeated"] += 1
+                continue
+            if not transport.may_resend(len(packet.data)):
+                dropped["nack_limit"] += 1
+                continue
+            if len(self._resent) > 3000:
+                self._resent.clear()
+            self._resent[out] = now
+            transport.agenda.packet(transport, self._again(packet, out & 0xFFFF, segment))
+
+    def _again(self, packet: Packet, number: int, segment: Segment) -> bytearray:
+        copy = bytearray(packet.data)
+        rewrite(copy, 0, packet, number, segment)
+        if self.repair_payload_type is None:
+            patch_mid(copy, MID_AT, self.mid)
+            return copy
+        self.repair_number = self.repair_number + 1 & 0xFFFF
+        self.transport.repair_numbers[self.producer.ssrc] = self.repair_number
+        repair = retransmission(
+            copy,
+            payload_type=self.repair_payload_type,
+            ssrc=self.producer.ssrc + 1,
+            sequence_number=self.repair_number,
+            original=number,
+            timestamp=packet.timestamp + segment.timestamp_shift & 0xFFFFFFFF,
+        )
+        patch_mid_and_transport_cc(
+            repair, MID_AT, self.mid, TRANSPORT_CC_HEAD, self.transport.next_transport_sequence()
+        )
+        return repair
+
+    def tidy(self, now: float) -> None:
+        """Forget what was sent again longer ago than it is kept."""
+        if self._resent:
+            self._resent = {out: at for out, at in self._resent.items() if now - at < 2.0}
+
+    def stats(self) -> Json:
+        packets, octets = self.sent
+        return {
+            "consumer_id": self.id,
+            "producer_id": self.producer.id,
+            "peer": self.transport.peer.id,
+            "kind": self.producer.kind,
+            "paused": self.paused,
+            "packets": packets,
+            "bytes": octets,
+            "lost": self.lost,
+            "fraction_lost": self.fraction_lost / 256,
+            "jitter": self.jitter / self.producer.clock_rate,
+            "rtt": self.rtt,
+        }

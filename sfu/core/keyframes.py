@@ -1,0 +1,42 @@
+"""Ask a sender for a key frame, but not more often than it can answer."""
+
+from __future__ import annotations
+
+RETRY_AFTER = 1.0  # seconds: an encoder and the way to it and back need about this long
+NOT_BEFORE = 0.5  # seconds between two requests: a key frame is ten times a usual one, and a room may ask all at once
+MAX_TRIES = 10  # then nobody sends; the next one who wants a picture asks anew
+
+
+class KeyFrameRequests:
+    """The requests of one incoming stream. Whoever needs one says so; `due` tells when to send a PLI."""
+
+    __slots__ = ("_last", "_tries", "pending")
+
+    def __init__(self) -> None:
+        self.pending = False
+        self._last: float | None = None
+        self._tries = 0
+
+    def request(self) -> None:
+        """Someone needs a key frame that begins from now on."""
+        if not self.pending:
+            self.pending = True
+            self._tries = 0
+
+    def due(self, now: float) -> bool:
+        """Whether to send a request now. True is an order: it counts as sent."""
+        if not self.pending:
+            return False
+        wait = NOT_BEFORE if self._tries == 0 else RETRY_AFTER
+        if self._last is not None and now - self._last < wait:
+            return False
+        if self._tries >= MAX_TRIES:
+            self.pending = False
+            return False
+        self._last = now
+        self._tries += 1
+        return True
+
+    def answered(self) -> None:
+        """A key frame began."""
+        self.pending = False

@@ -1,0 +1,290 @@
+"""A stream that a peer sends to the room, in one layer or in several of the same picture (simulcast)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sfu.core import capabilities as extension_uris
+from sfu.core import layout, ortc
+from sfu.core.group import ConsumerGroup
+from sfu.core.packet_cache import Packet
+from sfu.core.rtcp import SenderReport
+from sfu.core.stream import Stream
+from sfu.protocol import Kind, ProducerInfo, Source
+
+if TYPE_CHECKING:
+    from sfu.core.consumer import Consumer
+    from sfu.core.tap import Tap
+    from sfu.core.transport import Transport
+
+Json = dict[str, Any]
+
+# Extensions that are copied as they are, by uri; the first three of a packet are written by us (`sfu.core.layout`).
+_PASSED_ON = (
+    extension_uris.AUDIO_LEVEL,
+    extension_uris.VIDEO_ORIENTATION,
+    extension_uris.TIME_OFFSET,
+    extension_uris.ABS_CAPTURE_TIME,
+    extension_uris.PLAYOUT_DELAY,
+)
+
+
+class Producer:
+    INACTIVE_AFTER = 1.0  # seconds without a packet after which a layer counts as not sent
+    UPGRADE_AFTER = 2.0  # seconds that a better layer must have been there, or pictures flicker between two
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        transport: Transport,
+        kind: Kind,
+        source: Source,
+        parameters: Json,
+        mapping: Json,
+        consumable: Json,
+        ssrc: int,
+        paused: bool,
+    ) -> None:
+        self.id = id
+        self.transport = transport
+        self.agenda = transport.agenda
+        self.kind: Kind = kind
+        self.source: Source = source
+        self.paused = paused
+        self.consumable = consumable
+        self.ssrc = ssrc  # of what consumers get; their repair stream has the next one
+        self.mid: str = parameters.get("mid", "")
+        codec = consumable["codecs"][0]
+        self.codec: Json = codec
+        self.mime_type: str = codec["mimeType"]
+        self.payload_type: int = codec["payloadType"]
+        self.clock_rate: int = codec["clockRate"]
+        self.is_video = kind == "video"
+        self.is_vp8 = self.mime_type.lower() == "video/vp8"
+        to_router = ortc.payload_type_map(mapping)
+        media = [c for c in parameters["codecs"] if not c["mimeType"].lower().endswith("/rtx")]
+        self.payload_types: dict[int, int] = {
+            # One codec is forwarded: a consumer's parameters name its payload type first.
+            c["payloadType"]: self.payload_type
+            for c in media
+            if to_router[c["payloadType"]] == self.payload_type
+        }
+        self.repairs: dict[int, int] = {
+            c["payloadType"]: c["parameters"]["apt"]
+            for c in parameters["codecs"]
+            if c["mimeType"].lower().endswith("/rtx")
+        }
+        feedback = {(f["type"], f.get("parameter", "")) for c in media for f in c.get("rtcpFeedback", [])}
+        self.feedback_nack = ("nack", "") in feedback
+        self.extension_ids: dict[str, int] = ortc.extension_ids(parameters)
+        ours = ortc.extension_ids(consumable)
+        self.passed_on: tuple[tuple[int, int], ...] = tuple(
+            (self.extension_ids[uri], ours[uri]) for uri in _PASSED_ON if uri in self.extension_ids and uri in ours
+        )
+        self.streams = [
+            Stream(
+                self,
+                index,
+                ssrc=encoding.get("ssrc"),
+                rtx_ssrc=encoding.get("rtx", {}).get("ssrc"),
+                rid=encoding.get("rid", ""),
+            )
+            for index, encoding in enumerate(parameters["encodings"])
+        ]
+        self.reference: Stream | None = None  # the layer whose timeline consumers see
+        self.consumers: dict[str, Consumer] = {}
+        self.groups = [self._new_group(shared=True)]
+        self.taps: list[Tap] = []
+        self.key_frames_requested = 0
+        self.closed = False
+
+    # --- packets ---
+
+    def receive(self, stream: Stream, packet: Packet) -> None:
+        if self.paused:
+            self.agenda.dropped["paused"] += 1
+            return
+        if self.groups[0].target is None:
+            self._aim(stream)
+        for group in self.groups:
+            group.forward(stream, packet)
+
+    def skip(self, stream: Stream, sequence: int) -> bool:
+        """Leave an empty packet out, if all consumers can do without its number."""
+        skipped = True
+        for group in self.groups:  # each of them must close its gap, whatever the others can
+            skipped = group.skip(stream, sequence) and skipped
+        return skipped
+
+    def restart(self, stream: Stream) -> None:
+        """The sender's numbers began anew: go on after the next key frame, as after a change of layer."""
+        self.agenda.dropped["restarted"] += 1
+        self.agenda.nacking.discard(stream)
+        stream.begin_anew()
+        if self.reference is stream:
+            self.reference = None
+        for group in self.groups:
+            if group.current is stream:
+                group.stop()
+
+    # --- layers ---
+
+    def _aim(self, stream: Stream) -> None:
+        for group in self.groups:
+            group.target = stream
+
+    def choose_layer(self, now: float) -> None:
+        """Aim at the best layer that is being sent. Called each second, and when a key frame is wanted."""
+        if len(self.streams) == 1 or self.paused:
+            return
+        target = self.groups[0].target
+        active = [
+            s for s in self.streams if s.last_packet_at is not None and now - s.last_packet_at < self.INACTIVE_AFTER
+        ]
+        if target is None or not active:
+            return  # a still screen sends nothing for a while, and comes back in the same layer
+        best = target if target in active else None
+        for stream in active:
+            if best is None:
+                best = stream  # the one before went silent: anything is better
+            elif stream.index > best.index and self._may_go_up(stream, now):
+                best = stream
+        if best is not None and best is not target:
+            self._aim(best)
+            best.want_key_frame(now)
+
+    def _may_go_up(self, stream: Stream, now: float) -> bool:
+        if stream.active_since is None or now - stream.active_since < self.UPGRADE_AFTER:
+            return False
+        return self.reference is None or self.timestamp_shift(stream) is not None
+
+    def timestamp_shift(self, stream: Stream) -> int | None:
+        """What to add to a layer's timestamps to be on the reference layer's timeline; None: not known yet."""
+        reference = self.reference
+        if stream is reference or reference is None:
+            return stream.timestamp_shift or 0
+        if stream.timestamp_shift is None:
+            there, here = reference.reception, stream.reception
+            if not there.report_ntp or not here.report_ntp:
+                return None
+            seconds = (here.report_ntp - there.report_ntp) / 4294967296
+            expected = there.report_timestamp + (reference.timestamp_shift or 0) + round(seconds * self.clock_rate)
+            stream.timestamp_shift = expected - here.report_timestamp & 0xFFFFFFFF
+        return stream.timestamp_shift
+
+    def want_key_frame(self, now: float) -> None:
+        """Of the layer that consumers see or are about to."""
+        self.choose_layer(now)
+        target = self.groups[0].target
+        if target is None:
+            target = self.streams[0]
+        if self.is_video:
+            target.want_key_frame(now)
+
+    # --- groups ---
+
+    def _new_group(self, *, shared: bool, first_number: int | None = None) -> ConsumerGroup:
+        if first_number is None:
+            # Far from the wrap: see `sfu.core.group.JOINABLE_BELOW`.
+            first_number = 0x10000 + 1000 + self.agenda.random_bits(14)
+        return ConsumerGroup(self, first_number, shared=shared)
+
+    def group_for_newcomer(self) -> ConsumerGroup:
+        for group in self.groups:
+            if group.joinable:
+                return group
+        return self._add_group(self._new_group(shared=True))
+
+    def group_from(self, first_number: int) -> ConsumerGroup:
+        """A group of his own for one who goes on from his last number."""
+        return self._add_group(self._new_group(shared=False, first_number=first_number))
+
+    def _add_group(self, group: ConsumerGroup) -> ConsumerGroup:
+        group.target = self.groups[0].target
+        self.groups.append(group)
+        return group
+
+    def tidy(self, group: ConsumerGroup) -> None:
+        """Let go of a group that nobody is in. The first one stays: recorders listen to it."""
+        if not group.has_audience and group is not self.groups[0] and group in self.groups:
+            self.groups.remove(group)
+
+    # --- pausing ---
+
+    def pause(self) -> None:
+        self.paused = True
+        for stream in self.streams:
+            stream.key_frames.pending = False
+            self.agenda.wanting.discard(stream)
+            self.agenda.nacking.discard(stream)
+            stream.cache.clear()  # nothing of it leaves any more, not even as a repair
+        for group in self.groups:
+            group.stop()
+
+    def resume(self, now: float) -> None:
+        self.paused = False
+        self.want_key_frame(now)
+
+    # --- taps ---
+
+    def add_tap(self, tap: Tap, now: float) -> None:
+        self.taps.append(tap)
+        self.groups[0].tapped = True
+        self.want_key_frame(now)
+
+    def remove_tap(self, tap: Tap) -> None:
+        if tap in self.taps:
+            self.taps.remove(tap)
+            self.groups[0].tapped = bool(self.taps)
+
+    def report_to_taps(self, stream: Stream, now: float) -> None:
+        """A sender report of the layer that is sent, in the numbering that taps see."""
+        group = self.groups[0]
+        times = group.report_times(now) if self.taps and stream is group.current else None
+        if times is None:
+            return
+        report = SenderReport(
+            ssrc=self.ssrc,
+            ntp_timestamp=times[0],
+            rtp_timestamp=times[1],
+            packet_count=group.packets,
+            octet_count=group.octets,
+        ).serialize()
+        for tap in list(self.taps):
+            tap.sender_report(self.id, report)
+
+    # --- telling ---
+
+    def info(self) -> ProducerInfo:
+        return ProducerInfo(
+            producer_id=self.id, peer=self.transport.peer.id, kind=self.kind, source=self.source, paused=self.paused
+        )
+
+    def stats(self, now: float) -> Json:
+        return {
+            "producer_id": self.id,
+            "peer": self.transport.peer.id,
+            "kind": self.kind,
+            "source": self.source,
+            "mime_type": self.mime_type,
+            "paused": self.paused,
+            "key_frames_requested": self.key_frames_requested,
+            "streams": [
+                {
+                    "rid": stream.rid,
+                    "ssrc": stream.ssrc,
+                    "forwarded": stream is self.groups[0].current,
+                    "active": stream.last_packet_at is not None and now - stream.last_packet_at < self.INACTIVE_AFTER,
+                    "packets": stream.reception.received,
+                    "bytes": stream.bytes,
+                    "lost": stream.reception.lost,
+                    "repaired": stream.repaired,
+                    "jitter": stream.reception.jitter / self.clock_rate,
+                }
+                for stream in self.streams
+            ],
+        }
+
+
+assert layout.MID_ID == 1  # the router's ids are part of the layout

@@ -1,0 +1,303 @@
+"""A room's media: who is there, what they send, and who receives it.
+
+Who closes whom: a room its peers, a peer its transports, a transport its producers and consumers, a producer the
+consumers of it. Closing twice does no harm. What was closed without being asked for is told by events.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from sfu.core import ortc
+from sfu.core.agenda import Agenda
+from sfu.core.capabilities import router_rtp_capabilities
+from sfu.core.consumer import Consumer
+from sfu.core.layout import MAX_MIDS, mid_text
+from sfu.core.peer import Peer
+from sfu.core.producer import Producer
+from sfu.core.tap import Tap
+from sfu.core.transport import Transport
+from sfu.protocol import (
+    ConsumerClosed,
+    ConsumerMade,
+    Direction,
+    InvalidRequest,
+    Kind,
+    PeerClosed,
+    ProducerClosed,
+    ProducerMade,
+    RoomState,
+    Source,
+)
+
+logger = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+CAPABILITIES = router_rtp_capabilities()
+
+
+class Router:
+    def __init__(self, room: str, agenda: Agenda, *, new_id: Callable[[], str]) -> None:
+        self.room = room
+        self.agenda = agenda
+        self.peers: dict[str, Peer] = {}
+        self.producers: dict[str, Producer] = {}
+        self.taps: list[Tap] = []
+        self._new_id = new_id
+        self._used_ssrcs: set[int] = set()
+
+    # --- peers ---
+
+    def open_peer(self, id: str, name: str) -> Peer:
+        peer = self.peers.get(id)
+        if peer is None:
+            peer = self.peers[id] = Peer(id, name, cname=self._new_id())
+            self._tell_taps("peer_opened", id, name)
+        elif name:
+            peer.name = name
+        return peer
+
+    def peer(self, id: str) -> Peer:
+        try:
+            return self.peers[id]
+        except KeyError:
+            raise InvalidRequest("not_found", "no such peer") from None
+
+    def close_peer(self, id: str, reason: str) -> None:
+        peer = self.peers.get(id)
+        if peer is None:
+            return
+        for transport in list(peer.transports.values()):
+            self.close_transport(transport, reason)
+        del self.peers[id]
+        self.agenda.event(PeerClosed(room=self.room, peer=id, reason=reason))
+        self._tell_taps("peer_closed", id)
+
+    def close(self, reason: str) -> None:
+        for id in list(self.peers):
+            self.close_peer(id, reason)
+        self.taps.clear()
+
+    # --- transports ---
+
+    def create_transport(self, peer: Peer, direction: Direction) -> Transport:
+        for other in list(peer.transports.values()):
+            if other.direction == direction:
+                self.close_transport(other, "replaced")
+        transport = Transport(id=self._new_id(), peer=peer, direction=direction, agenda=self.agenda)
+        peer.transports[transport.id] = transport
+        self.agenda.add(transport)
+        return transport
+
+    def transport(self, peer: Peer, id: str) -> Transport:
+        try:
+            return peer.transports[id]
+        except KeyError:
+            raise InvalidRequest("not_found", "no such transport") from None
+
+    def close_transport(self, transport: Transport, reason: str) -> None:
+        for producer in list(transport.producers.values()):
+            self.close_producer(producer, reason)
+        for consumer in list(transport.consumers.values()):
+            self.close_consumer(consumer, reason)
+        transport.connected = False
+        transport.peer.transports.pop(transport.id, None)
+        self.agenda.remove(transport)
+        if transport.link is not None:
+            transport.link.close()
+
+    # --- producers ---
+
+    def create_producer(
+        self, transport: Transport, *, kind: Kind, source: Source, rtp_parameters: Json, paused: bool, now: float
+    ) -> ProducerMade:
+        if transport.direction != "send":
+            raise InvalidRequest("wrong_state", "this transport is for receiving")
+        parameters = ortc.validate_rtp_parameters(kind, rtp_parameters)
+        declared = _declared_ssrcs(parameters)
+        if any(ssrc in transport.streams or ssrc in transport.repairs for ssrc in declared):
+            raise InvalidRequest("bad_request", "an SSRC is in use by another producer of this transport")
+        mid = parameters.get("mid")
+        if mid is not None and any(producer.mid == mid for producer in transport.producers.values()):
+            raise InvalidRequest("bad_request", "the MID is in use by another producer of this transport")
+        ssrc = self._new_ssrc()
+        mapping = ortc.producer_mapping(parameters, CAPABILITIES, ssrc=ssrc)
+        consumable = ortc.consumable_rtp_parameters(kind, parameters, mapping, CAPABILITIES, cname=transport.peer.cname)
+        producer = Producer(
+            id=self._new_id(),
+            transport=transport,
+            kind=kind,
+            source=source,
+            parameters=parameters,
+            mapping=mapping,
+            consumable=consumable,
+            ssrc=ssrc,
+            paused=paused,
+        )
+        transport.producers[producer.id] = producer
+        transport.learn_extensions(producer)
+        for stream in producer.streams:
+            if stream.ssrc is not None:
+                transport.streams[stream.ssrc] = stream
+            if stream.rtx_ssrc is not None:
+                transport.repairs[stream.rtx_ssrc] = stream
+        self.producers[producer.id] = producer
+        for tap in list(self.taps):
+            self._add_tap(producer, tap, now)
+        return ProducerMade(producer_id=producer.id)
+
+    def producer(self, peer: Peer, id: str) -> Producer:
+        """One of the peer's own: nobody can act on another's."""
+        producer = self.producers.get(id)
+        if producer is None or producer.transport.peer is not peer:
+            raise InvalidRequest("not_found", "no such producer")
+        return producer
+
+    def close_producer(self, producer: Producer, reason: str) -> None:
+        if producer.closed:
+            return
+        producer.closed = True
+        for consumer in list(producer.consumers.values()):
+            self.close_consumer(consumer, reason)
+        producer.pause()
+        transport = producer.transport
+        del transport.producers[producer.id]
+        del self.producers[producer.id]
+        for stream in producer.streams:
+            for ssrc, table in ((stream.ssrc, transport.streams), (stream.rtx_ssrc, transport.repairs)):
+                if ssrc is not None and table.get(ssrc) is stream:
+                    del table[ssrc]
+                    transport.forget_ssrc(ssrc)
+        self._used_ssrcs -= {producer.ssrc, producer.ssrc + 1}
+        self.agenda.event(
+            ProducerClosed(room=self.room, peer=transport.peer.id, producer_id=producer.id, reason=reason)
+        )
+        self._tell_taps("producer_closed", producer.id)
+
+    def pause_producer(self, producer: Producer) -> None:
+        if not producer.paused:
+            producer.pause()
+            self._tell_taps("producer_paused", producer.id)
+
+    def resume_producer(self, producer: Producer, now: float) -> None:
+        if producer.paused:
+            producer.resume(now)
+            self._tell_taps("producer_resumed", producer.id)
+
+    # --- consumers ---
+
+    def create_consumer(self, transport: Transport, *, producer_id: str, rtp_capabilities: Json) -> ConsumerMade:
+        if transport.direction != "recv":
+            raise InvalidRequest("wrong_state", "this transport is for sending")
+        producer = self.producers.get(producer_id)
+        if producer is None:
+            raise InvalidRequest("not_found", "no such producer")
+        if transport.next_mid >= MAX_MIDS:
+            raise InvalidRequest("too_large", "too many consumers on this transport; make a new one")
+        # Two m-lines with one SSRC would confuse the receiver, and only one that lost track asks twice.
+        for other in list(transport.consumers.values()):
+            if other.producer is producer:
+                self.close_consumer(other, "replaced")
+        parameters = ortc.consumer_rtp_parameters(producer.consumable, rtp_capabilities, mid=0, ssrc=producer.ssrc)
+        parameters["mid"] = mid_text(transport.next_mid)
+        transport.next_mid += 1
+        repair_number = transport.repair_numbers.get(producer.ssrc)
+        consumer = Consumer(
+            id=self._new_id(),
+            producer=producer,
+            transport=transport,
+            rtp_parameters=parameters,
+            repair_number=1000 + self.agenda.random_bits(14) if repair_number is None else repair_number,
+        )
+        transport.consumers[consumer.id] = consumer
+        transport.by_ssrc[producer.ssrc] = transport.by_ssrc[producer.ssrc + 1] = consumer
+        producer.consumers[consumer.id] = consumer
+        return ConsumerMade(
+            consumer_id=consumer.id,
+            producer_id=producer.id,
+            kind=producer.kind,
+            type="simulcast" if len(producer.streams) > 1 else "simple",
+            rtp_parameters=parameters,
+            producer_paused=producer.paused,
+        )
+
+    def consumer(self, peer: Peer, id: str) -> Consumer:
+        for transport in peer.transports.values():
+            if id in transport.consumers:
+                return transport.consumers[id]
+        raise InvalidRequest("not_found", "no such consumer")
+
+    def close_consumer(self, consumer: Consumer, reason: str) -> None:
+        transport, producer = consumer.transport, consumer.producer
+        if transport.consumers.pop(consumer.id, None) is None:
+            return
+        consumer.pause()
+        del producer.consumers[consumer.id]
+        for ssrc in (producer.ssrc, producer.ssrc + 1):
+            if transport.by_ssrc.get(ssrc) is consumer:
+                del transport.by_ssrc[ssrc]
+        self.agenda.event(
+            ConsumerClosed(room=self.room, peer=transport.peer.id, consumer_id=consumer.id, reason=reason)
+        )
+
+    # --- taps ---
+
+    def add_tap(self, tap: Tap, now: float) -> None:
+        if tap in self.taps:
+            return
+        self.taps.append(tap)
+        for peer in self.peers.values():
+            self._tell(tap, "peer_opened", peer.id, peer.name)
+        for producer in self.producers.values():
+            self._add_tap(producer, tap, now)
+
+    def remove_tap(self, tap: Tap) -> None:
+        if tap in self.taps:
+            self.taps.remove(tap)
+        for producer in self.producers.values():
+            producer.remove_tap(tap)
+
+    def _add_tap(self, producer: Producer, tap: Tap, now: float) -> None:
+        self._tell(
+            tap,
+            "producer_added",
+            producer.info(),
+            producer.codec,
+            producer.mime_type,
+            producer.payload_type,
+            producer.paused,
+        )
+        if tap in self.taps:
+            producer.add_tap(tap, now)
+
+    def _tell_taps(self, what: str, *arguments: Any) -> None:
+        for tap in list(self.taps):
+            self._tell(tap, what, *arguments)
+
+    def _tell(self, tap: Tap, what: str, *arguments: Any) -> None:
+        try:
+            getattr(tap, what)(*arguments)
+        except Exception:
+            logger.exception("a recorder failed in room %s and is taken off", self.room)
+            self.remove_tap(tap)
+
+    # --- telling ---
+
+    def state(self) -> RoomState:
+        return RoomState(producers=[producer.info() for producer in self.producers.values()], recording=None)
+
+    def _new_ssrc(self) -> int:
+        """For a producer as consumers see it; the next one is for its repairs."""
+        while True:
+            ssrc = 2 * (10_000 + self.agenda.random_bits(30))
+            if ssrc not in self._used_ssrcs:
+                self._used_ssrcs |= {ssrc, ssrc + 1}
+                return ssrc
+
+
+def _declared_ssrcs(parameters: Json) -> set[int]:
+    encodings = parameters["encodings"]
+    return {e["ssrc"] for e in encodings if "ssrc" in e} | {e["rtx"]["ssrc"] for e in encodings if "rtx" in e}

@@ -1,0 +1,167 @@
+"""One RTP stream that a peer sends: a voice, a picture, or one layer of a simulcast picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sfu.core.keyframes import KeyFrameRequests
+from sfu.core.layout import canonical, payload_offset
+from sfu.core.nack import NackGenerator
+from sfu.core.packet_cache import AUDIO_AGE, VIDEO_AGE, Packet, PacketCache
+from sfu.core.payload import is_keyframe
+from sfu.core.reports import Reception
+from sfu.core.rtcp import Nack, PictureLossIndication
+from sfu.core.rtp import Buffer, RtpHeader, SequenceUnwrapper
+from sfu.core.vp8 import Vp8Descriptor, parse_vp8
+
+if TYPE_CHECKING:
+    from sfu.core.producer import Producer
+
+RTCP_SSRC = 1  # ours in feedback: it sends no media, so any will do
+MAX_LEAP = 3000  # numbers between two packets; further, and the sender began anew
+
+
+class Stream:
+    def __init__(self, producer: Producer, index: int, *, ssrc: int | None, rtx_ssrc: int | None, rid: str) -> None:
+        self.producer = producer
+        self.index = index  # in the producer's encodings: the higher, the better the picture
+        self.ssrc = ssrc  # None until a packet with our RID came
+        self.rtx_ssrc = rtx_ssrc
+        self.rid = rid
+        self.key_frames = KeyFrameRequests()
+        self.timestamp_shift: int | None = None  # to the timeline of the producer's reference layer
+        self.bytes = 0
+        self.repaired = 0
+        self.active_since: float | None = None
+        self.last_packet_at: float | None = None
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """A new SSRC, or numbers that have nothing to do with the ones before."""
+        self._unwrapper = SequenceUnwrapper()
+        self.reception = Reception(self.producer.clock_rate)
+        self.cache = PacketCache(VIDEO_AGE if self.producer.is_video else AUDIO_AGE)
+        self.nack = NackGenerator()
+        self.timestamp_shift = None
+        self._picture: int | None = None
+
+    def receive(self, data: Buffer, header: RtpHeader, now: float, *, repaired: bool = False) -> Packet | None:
+        """Take a packet in; None if it is a repeat, too late or empty (counted)."""
+        dropped = self.producer.agenda.dropped
+        highest = self.reception.highest
+        sequence = self._unwrapper.unwrap(header.sequence_number)
+        if highest is not None and abs(sequence - highest) > MAX_LEAP:
+            if repaired:
+                self._unwrapper.last = highest
+                dropped["late"] += 1
+                return None
+            self.producer.restart(self)
+            sequence = self._unwrapper.unwrap(header.sequence_number)
+            highest = None
+        if sequence in self.cache or sequence <= self.cache.floor:
+            dropped["repeated" if sequence in self.cache else "late"] += 1
+            return None
+        self.bytes += header.payload_end
+        if repaired:
+            self.repaired += 1
+        self.reception.packet(sequence, header.timestamp, now, repaired=repaired)
+        if self.last_packet_at is None or now - self.last_packet_at > self.producer.INACTIVE_AFTER:
+            self.active_since = now
+        self.last_packet_at = now
+        if self.producer.feedback_nack:
+            self.nack.receive(sequence, now)
+            if self.nack.missing or self.nack.key_frame_needed:
+                self.producer.agenda.nacking.add(self)
+        if header.payload_end == header.payload_offset and self.producer.skip(self, sequence):
+            dropped["empty"] += 1
+            return None
+        return self._take_over(data, header, sequence, now)
+
+    def receive_retransmission(self, data: Buffer, header: RtpHeader, now: float) -> Packet | None:
+        """Unpack RTX (RFC 4588) in the header: the original number stands before the original payload."""
+        start = header.payload_offset
+        if header.payload_end - start < 2:
+            return None  # padding, to probe the way
+        original = self.producer.repairs.get(header.payload_type)
+        if original is None:
+            self.producer.agenda.dropped["payload_type"] += 1
+            return None
+        header.sequence_number = data[start] << 8 | data[start + 1]
+        header.payload_offset = start + 2
+        header.payload_type = original
+        if self.reception.highest is None:
+            return None  # a repair before the first packet has no place in the numbers yet
+        return self.receive(data, header, now, repaired=True)
+
+    def _take_over(self, data: Buffer, header: RtpHeader, sequence: int, now: float) -> Packet:
+        producer = self.producer
+        vp8: Vp8Descriptor | None = None
+        key_frame = False
+        if producer.is_vp8:
+            vp8 = parse_vp8(data, header.payload_offset, header.payload_end)
+            key_frame = vp8 is not None and vp8.key_frame
+        elif producer.is_video:
+            key_frame = is_keyframe(producer.mime_type, data, header.payload_offset, header.payload_end)
+        rewritten = canonical(
+            data,
+            header,
+            payload_type=producer.payload_types[header.payload_type],
+            ssrc=producer.ssrc,
+            passed_on=producer.passed_on,
+        )
+        if vp8 is not None and vp8.picture_id is not None:
+            self._extend_picture_id(rewritten, vp8)
+        packet = Packet(rewritten, sequence, header.timestamp, header.marker, key_frame, vp8, now)
+        self.cache.add(packet)
+        if key_frame:
+            self.key_frames.answered()
+        return packet
+
+    def _extend_picture_id(self, packet: bytearray, vp8: Vp8Descriptor) -> None:
+        """Seven bits become fifteen, so that a picture can be numbered anew in its place."""
+        picture = vp8.picture_id
+        assert picture is not None
+        if not vp8.wide:
+            if self._picture is not None:
+                picture = self._picture + ((picture - self._picture + 64) & 127) - 64 & 0x7FFF
+            at = payload_offset(packet) + vp8.picture_id_at
+            packet[at : at + 1] = bytes((0x80 | picture >> 8, picture & 0xFF))
+            vp8.picture_id = picture
+            vp8.wide = True
+            if vp8.tl0_picture_index is not None:
+                vp8.tl0_picture_index_at += 1
+        self._picture = picture
+
+    # --- what is asked of the sender ---
+
+    def send_nacks(self, now: float) -> None:
+        """Ask the sender for what is missing. Called each tick while something is."""
+        agenda = self.producer.agenda
+        lost = self.nack.due(now)
+        if lost and self.ssrc is not None:
+            report = Nack(sender_ssrc=RTCP_SSRC, media_ssrc=self.ssrc, lost=lost)
+            agenda.report(self.producer.transport, report.serialize())
+        if self.nack.key_frame_needed:
+            self.nack.key_frame_needed = False
+            if any(group.current is self for group in self.producer.groups):
+                self.want_key_frame(now)
+        if not self.nack.missing:
+            agenda.nacking.discard(self)
+
+    def want_key_frame(self, now: float) -> None:
+        if self.producer.paused:
+            return
+        self.key_frames.request()
+        self.ask_for_key_frame(now)
+
+    def ask_for_key_frame(self, now: float) -> None:
+        """Send the request if it is time for it; be reminded as long as none came."""
+        agenda = self.producer.agenda
+        if self.ssrc is not None and self.key_frames.due(now):
+            self.producer.key_frames_requested += 1
+            report = PictureLossIndication(sender_ssrc=RTCP_SSRC, media_ssrc=self.ssrc)
+            agenda.report(self.producer.transport, report.serialize())
+        if self.key_frames.pending:
+            agenda.wanting.add(self)
+        else:
+            agenda.wanting.discard(self)

@@ -1,0 +1,76 @@
+"""The VP8 payload descriptor: what the forwarder must know of a frame, and may have to write anew (RFC 7741, 4.2)."""
+
+from __future__ import annotations
+
+from sfu.core.rtp import Buffer
+
+
+class Vp8Descriptor:
+    """Offsets are from the first byte of the payload; None where the encoder left a field out."""
+
+    __slots__ = (
+        "key_frame",
+        "layer_sync",
+        "picture_id",
+        "picture_id_at",
+        "temporal_id",
+        "tl0_picture_index",
+        "tl0_picture_index_at",
+        "wide",
+    )
+
+    picture_id: int | None
+    picture_id_at: int
+    wide: bool  # the picture id has two bytes
+    tl0_picture_index: int | None
+    tl0_picture_index_at: int
+    temporal_id: int
+    layer_sync: bool
+    key_frame: bool  # this packet begins a key frame
+
+
+def parse_vp8(data: Buffer, offset: int, end: int) -> Vp8Descriptor | None:
+    """None for what is too short to be VP8; never raises."""
+    start = offset
+    if offset >= end:
+        return None
+    first = data[offset]
+    offset += 1
+    found = Vp8Descriptor()
+    found.picture_id = found.tl0_picture_index = None
+    found.picture_id_at = found.tl0_picture_index_at = found.temporal_id = 0
+    found.wide = found.layer_sync = False
+    if first & 0x80:
+        if offset >= end:
+            return None
+        flags = data[offset]
+        offset += 1
+        if flags & 0x80:
+            if offset >= end:
+                return None
+            found.picture_id_at = offset - start
+            if data[offset] & 0x80:
+                if offset + 1 >= end:
+                    return None
+                found.picture_id = (data[offset] & 0x7F) << 8 | data[offset + 1]
+                found.wide = True
+                offset += 2
+            else:
+                found.picture_id = data[offset]
+                offset += 1
+        if flags & 0x40:
+            if offset >= end:
+                return None
+            found.tl0_picture_index = data[offset]
+            found.tl0_picture_index_at = offset - start
+            offset += 1
+        if flags & 0x30:
+            if offset >= end:
+                return None
+            if flags & 0x20:
+                found.temporal_id = data[offset] >> 6
+                found.layer_sync = bool(data[offset] & 0x20)
+            offset += 1
+    # S=1 and partition 0: the frame's first packet; then the lowest bit of the frame itself: 0 is a key frame.
+    found.key_frame = first & 0x17 == 0x10 and offset < end and data[offset] & 1 == 0
+    return found

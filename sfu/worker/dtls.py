@@ -1,0 +1,256 @@
+"""The DTLS handshake that gives a transport its SRTP keys, always as the server (RFC 5764).
+
+No sockets and no tasks: datagrams go in, datagrams come out, and the owner asks when the timer is due. It goes on
+taking datagrams after the handshake, since the last flight may have been lost, and an alert may say goodbye.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from OpenSSL import SSL
+
+from sfu.worker.srtp import PROFILE_BY_NAME, PROFILES, SrtpSessions
+
+logger = logging.getLogger(__name__)
+
+MTU = 1200  # bytes a datagram, as browsers use: no path known carries less
+RECORD_HEADER = 13  # bytes of a DTLS 1.2 record before its fragment
+MAX_FAILURES = 3  # handshakes that may fail before the transport is given up
+HANDSHAKE_RECORDS = 64 * 1024  # bytes that a handshake may take in: a big one is 10 KiB
+
+CIPHERS = b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA"
+
+_DTLS_1_2 = 0xFEFD
+_ALGORITHMS = {"sha-256": hashes.SHA256(), "sha-384": hashes.SHA384(), "sha-512": hashes.SHA512()}
+
+State = Literal["new", "connecting", "connected", "failed", "closed"]
+
+
+class Certificate:
+    """A worker's certificate, made at its start, and the context that all its handshakes share."""
+
+    def __init__(self) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, secrets.token_hex(8))])
+        now = datetime.now(tz=UTC)
+        self._certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=365))
+            .sign(key, hashes.SHA256())
+        )
+        context = SSL.Context(SSL.DTLS_METHOD)
+        # DTLS 1.3 records cannot be told apart by their headers alone, and browsers all speak 1.2.
+        context.set_max_proto_version(_DTLS_1_2)
+        context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
+        # Certificates are self-signed: what counts is the fingerprint, which came over signaling.
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
+        context.use_certificate(self._certificate)
+        context.use_privatekey(key)
+        context.set_cipher_list(CIPHERS)
+        context.set_tlsext_use_srtp(b":".join(profile.name for profile in PROFILES))
+        self.context = context
+
+    @property
+    def fingerprints(self) -> list[dict[str, str]]:
+        """One sha-256: mediasoup-client uses the last of the list alone."""
+        return [{"algorithm": "sha-256", "value": certificate_digest(self._certificate, "sha-256")}]
+
+
+def certificate_digest(certificate: x509.Certificate, algorithm: str) -> str:
+    return certificate.fingerprint(_ALGORITHMS[algorithm]).hex(":").upper()
+
+
+class DtlsServer:
+    """One handshake. `connected` means: keys are there, and the certificate is the one that was announced."""
+
+    def __init__(self, certificate: Certificate) -> None:
+        self._context = certificate.context
+        self._connection: SSL.Connection | None = None
+        self._fingerprints: list[tuple[str, str]] = []
+        self._failures = 0
+        self._taken = 0
+        self._outgoing: list[bytes] = []
+        self.state: State = "new"
+        self.sessions: SrtpSessions | None = None
+
+    def start(self, fingerprints: list[tuple[str, str]]) -> None:
+        """`fingerprints` are (algorithm, value) of the certificate to expect; see `parse_fingerprints`."""
+        self._fingerprints = fingerprints
+        self.state = "connecting"
+        self._connect()
+
+    def receive(self, datagram: bytes, now: float) -> None:
+        """Never raises: what is malformed is OpenSSL's to ignore, and what is fatal ends in a state."""
+        connection = self._connection
+        if connection is None or not datagram:
+            return
+        try:
+            if self.state == "connecting":
+                self._taken += len(datagram)
+                if self._taken > HANDSHAKE_RECORDS:
+                    self._fail("handshake too long")
+                    return
+                connection.bio_write(datagram)
+                self._handshake()
+            else:
+                connection.bio_write(datagram)
+                self._read()
+        except SSL.Error as error:
+            self._fail(f"{error}")
+        self._collect()
+
+    def next_timeout(self) -> float | None:
+        """Seconds until `handle_timeout` is due; None when nothing waits for an answer."""
+        if self._connection is None or self.state != "connecting":
+            return None
+        timeout: float | None = self._connection.DTLSv1_get_timeout()
+        return timeout
+
+    def handle_timeout(self) -> None:
+        """Send the last flight again (OpenSSL doubles the wait each time)."""
+        if self._connection is None or self.state != "connecting":
+            return
+        try:
+            self._connection.DTLSv1_handle_timeout()
+        except SSL.Error as error:
+            self._fail(f"{error}")
+        self._collect()
+
+    def close(self) -> None:
+        """Say goodbye, if there is somebody to say it to."""
+        if self._connection is not None and self.state == "connected":
+            try:
+                self._connection.shutdown()
+            except SSL.Error as error:
+                logger.debug("DTLS shutdown failed: %s", error)
+            self._collect()
+        self.state = "closed"
+        self._connection = None
+
+    def datagrams_to_send(self) -> list[bytes]:
+        """All that waits to be sent, once."""
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    # --- the handshake ---
+
+    def _connect(self) -> None:
+        connection = SSL.Connection(self._context)
+        connection.set_accept_state()
+        connection.set_ciphertext_mtu(MTU)
+        self._taken = 0
+        self._connection = connection
+
+    def _handshake(self) -> None:
+        connection = self._connection
+        assert connection is not None
+        try:
+            connection.do_handshake()
+        except SSL.WantReadError:
+            return
+        if not self._is_expected(connection):
+            self._give_up("the certificate is not the announced one")
+            return
+        profile = PROFILE_BY_NAME.get(connection.get_selected_srtp_profile())
+        if profile is None:
+            self._give_up("no SRTP profile in common")
+            return
+        material = connection.export_keying_material(b"EXTRACTOR-dtls_srtp", profile.material_length)
+        client_key, server_key = profile.client_and_server_keys(material)
+        self.sessions = SrtpSessions(profile, receive_key=client_key, send_key=server_key)
+        self.state = "connected"
+
+    def _is_expected(self, connection: SSL.Connection) -> bool:
+        """All announced fingerprints must be right: RFC 8122 asks for one, but nobody announces a wrong one in good faith."""
+        certificate: Any = connection.get_peer_certificate(as_cryptography=True)
+        if certificate is None:
+            return False
+        return all(
+            certificate_digest(certificate, algorithm) == value.upper() for algorithm, value in self._fingerprints
+        )
+
+    def _read(self) -> None:
+        """After the handshake only retransmissions and alerts come: there are no data channels yet."""
+        assert self._connection is not None
+        try:
+            for _ in range(8):  # records that one datagram may bring
+                self._connection.recv(1500)
+        except SSL.ZeroReturnError:
+            self.state = "closed"
+        except SSL.WantReadError:
+            pass
+
+    def _fail(self, reason: str) -> None:
+        """A handshake that broke may be a stranger's doing: begin anew, but not for ever."""
+        self._failures += 1
+        if self.state == "connected":
+            return  # OpenSSL complains about one record; the SRTP keys are none the worse for it
+        if self._failures >= MAX_FAILURES:
+            self._give_up(reason)
+        else:
+            self._collect()
+            self._connect()
+
+    def _give_up(self, reason: str) -> None:
+        logger.debug("DTLS handshake failed: %s", reason)
+        self._collect()
+        self.state = "failed"
+        self._connection = None
+
+    def _collect(self) -> None:
+        if self._connection is None:
+            return
+        flight = bytearray()
+        try:
+            while True:
+                flight += self._connection.bio_read(65536)
+        except SSL.Error:
+            pass  # WantReadError: the buffer is empty
+        self._outgoing.extend(datagrams(bytes(flight)))
+
+
+def datagrams(flight: bytes) -> Iterator[bytes]:
+    """Cut a run of DTLS 1.2 records into datagrams: OpenSSL's memory buffer does not keep the borders."""
+    start = position = 0
+    while position + RECORD_HEADER <= len(flight):
+        end = position + RECORD_HEADER + int.from_bytes(flight[position + 11 : position + 13], "big")
+        if end - start > MTU and position > start:
+            yield flight[start:position]
+            start = position
+        position = end
+    if start < len(flight):
+        yield flight[start:]
+
+
+def parse_fingerprints(dtls_parameters: dict[str, Any]) -> list[tuple[str, str]]:
+    """The supported (algorithm, value) pairs of mediasoup's `dtlsParameters`. Raises ValueError on anything else."""
+    if dtls_parameters.get("role", "auto") not in ("auto", "client"):
+        raise ValueError("this side is the DTLS server, so the other must be the client")
+    fingerprints = dtls_parameters.get("fingerprints")
+    if not isinstance(fingerprints, list) or not 1 <= len(fingerprints) <= 8:
+        raise ValueError("fingerprints must be a list of 1 to 8")
+    found: list[tuple[str, str]] = []
+    for fingerprint in fingerprints:
+        if not isinstance(fingerprint, dict):
+            raise ValueError("a fingerprint must be an object")
+        algorithm, value = fingerprint.get("algorithm"), fingerprint.get("value")
+        if not isinstance(algorithm, str) or not isinstance(value, str) or len(value) > 200:
+            raise ValueError("a fingerprint has an algorithm and a value")
+        if algorithm.lower() in _ALGORITHMS:
+            found.append((algorithm.lower(), value))
+    if not found:
+        raise ValueError("no fingerprint of a supported algorithm (sha-256, sha-384, sha-512)")
+    return found

@@ -1,0 +1,309 @@
+"""A worker's one UDP and one TCP port: whose a datagram is, what it is, and everything that leaves.
+
+A datagram is STUN, DTLS, RTP or RTCP by its first bytes (RFC 7983, RFC 5761). STUN finds its transport by ufrag and
+proves the address; all else is taken from proved addresses alone, so a stranger costs one look into a dict.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from sfu.core.agenda import Agenda
+from sfu.core.ice import Address, username_fragment
+from sfu.core.transport import Transport
+from sfu.worker.datagrams import SLOT, Receiver, address_of, open_udp
+from sfu.worker.egress import Egress
+from sfu.worker.link import Link, Path
+from sfu.worker.srtp import REPLAYED, ffi, srtp_protect, srtp_unprotect, srtp_unprotect_rtcp
+from sfu.worker.tcp import TcpConnection
+
+logger = logging.getLogger(__name__)
+
+PORT_TRIES = 20  # to find a port that is free for both UDP and TCP
+
+
+class Endpoint:
+    def __init__(self, agenda: Agenda) -> None:
+        self.agenda = agenda
+        self.dropped: Counter[str] = agenda.dropped
+        self.paths: dict[Any, Path] = {}  # by sockaddr, or by TCP connection
+        self.links: set[Link] = set()
+        self.handshaking: set[Link] = set()
+        self.strangers: set[TcpConnection] = set()
+        self.port = 0
+        self.on_events: Callable[[list[Any]], None] = lambda events: None
+        self.on_failure: Callable[[Transport], None] = lambda transport: None
+        self._by_ufrag: dict[str, Link] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._udp: socket.socket | None = None
+        self._server: asyncio.Server | None = None
+        self._scratch = bytearray(SLOT)
+        self._scratch_view = memoryview(self._scratch)
+        self._scratch_pointer = ffi.from_buffer("char[]", self._scratch)
+        self._length = ffi.new("int *")
+
+    # --- life ---
+
+    async def start(self, ip: str, port: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        for attempt in range(PORT_TRIES):
+            udp = open_udp(ip, port)
+            try:
+                self._server = await self._loop.create_server(
+                    lambda: TcpConnection(self), ip, udp.getsockname()[1], backlog=128
+                )
+            except OSError:
+                udp.close()
+                if port or attempt == PORT_TRIES - 1:
+                    raise
+                continue  # the port that was free for UDP is taken for TCP
+            break
+        self._udp = udp
+        self.port = udp.getsockname()[1]
+        self._receiver = Receiver(udp)
+        # cffi keeps apart what two of its instances made: libsrtp takes pointers of its own kind.
+        base = ffi.from_buffer("char[]", self._receiver.buffer)
+        self._pointers = [base + i * SLOT for i in range(len(self._receiver.views))]
+        self.egress = Egress(udp)
+        self._loop.add_reader(udp.fileno(), self._on_readable)
+
+    async def stop(self) -> None:
+        if self._udp is not None and self._loop is not None:
+            self._loop.remove_reader(self._udp.fileno())
+        if self._server is not None:
+            self._server.close()
+        for connection in [*self.strangers, *(p.connection for p in self.paths.values() if p.connection)]:
+            connection.close()
+        if self._server is not None:
+            await self._server.wait_closed()
+        if self._udp is not None:
+            self._udp.close()
+            self._udp = None
+
+    def add(self, link: Link) -> None:
+        self.links.add(link)
+        self.learn_ufrags(link)
+
+    def learn_ufrags(self, link: Link, before: tuple[str, ...] = ()) -> None:
+        """Find the link by the ufrags that are valid now, no more by those `before`."""
+        for ufrag in before:
+            self._by_ufrag.pop(ufrag, None)
+        for ufrag in link.ice.local_ufrags:
+            self._by_ufrag[ufrag] = link
+
+    def remove(self, link: Link) -> None:
+        self.links.discard(link)
+        self.handshaking.discard(link)
+        for ufrag in link.ice.local_ufrags:
+            self._by_ufrag.pop(ufrag, None)
+        for path in list(link.paths.values()):
+            self._forget(path)
+
+    # --- what comes in ---
+
+    def _on_readable(self) -> None:
+        assert self._loop is not None
+        now = self._loop.time()
+        receiver = self._receiver
+        count = receiver.read()
+        lengths, keys, views, pointers, paths = (
+            receiver.lengths,
+            receiver.keys,
+            receiver.views,
+            self._pointers,
+            self.paths,
+        )
+        for i in range(count):
+            length = lengths[i]
+            if not length:
+                self.dropped["empty_datagram"] += 1
+                continue
+            try:
+                self._receive(views[i], pointers[i], length, keys[i], paths.get(keys[i]), now)
+            except Exception:
+                self._fail(paths.get(keys[i]))
+        self.flush()
+
+    def receive_framed(self, connection: TcpConnection, frame: bytes) -> None:
+        """A packet that came over TCP."""
+        assert self._loop is not None
+        self._scratch[: len(frame)] = frame
+        path = self.paths.get(connection)
+        try:
+            self._receive(self._scratch_view, self._scratch_pointer, len(frame), connection, path, self._loop.time())
+        except Exception:
+            self._fail(path)
+
+    def _receive(self, view: memoryview, pointer: Any, length: int, key: Any, path: Path | None, now: float) -> None:
+        first = view[0]
+        if 128 <= first <= 191:
+            if path is None:
+                self.dropped["unknown_address"] += 1
+            else:
+                self._receive_media(view, pointer, length, path, now)
+        elif first <= 3:
+            self._receive_stun(view[:length], key, path, now)
+        elif 20 <= first <= 63:
+            if path is None:
+                self.dropped["unknown_address"] += 1
+            else:
+                path.link.receive_dtls(bytes(view[:length]), path, now)
+        else:
+            self.dropped["unknown_kind"] += 1
+
+    def _receive_media(self, view: memoryview, pointer: Any, length: int, path: Path, now: float) -> None:
+        link = path.link
+        session = link.inbound
+        if session is None:
+            self.dropped["before_dtls"] += 1
+            return
+        if length < 12:
+            self.dropped["malformed"] += 1
+            return
+        transport = link.transport
+        lengths = self._length
+        lengths[0] = length
+        is_rtcp = 192 <= view[1] <= 223
+        ssrc = int.from_bytes(view[4:8] if is_rtcp else view[8:12], "big")
+        if not transport.admits(ssrc):
+            return
+        status = (srtp_unprotect_rtcp if is_rtcp else srtp_unprotect)(session, pointer, lengths)
+        if status:
+            self.dropped["replayed" if status in REPLAYED else "unauthentic"] += 1
+            return
+        if path is not link.path and link.ice.select(path.address):
+            link.follow_selected()
+        if is_rtcp:
+            transport.ssrcs.add(ssrc)
+            transport.receive_rtcp(view[: lengths[0]], now)
+        else:
+            transport.receive_rtp(view, lengths[0], now)
+
+    def _receive_stun(self, data: memoryview, key: Any, path: Path | None, now: float) -> None:
+        ufrag = username_fragment(data)
+        link = self._by_ufrag.get(ufrag) if ufrag is not None else None
+        if link is None:
+            if path is None:
+                self.dropped["unknown_ufrag"] += 1
+                return
+            link = path.link
+        connection = key if isinstance(key, TcpConnection) else None
+        address: Address = connection.address if connection is not None else address_of(key)
+        result = link.ice.handle(data, address, now)
+        if result.authenticated:
+            if path is None or path.link is not link:
+                if path is not None:  # the address speaks for another transport now
+                    del path.link.paths[path.address]
+                    path.link.ice.forget(path.address)
+                    path.link.follow_selected()
+                path = self.paths[key] = link.paths[address] = Path(link, key, address, connection)
+                if connection is not None:
+                    connection.trust()
+            if result.evicted is not None:
+                self._forget(link.paths[result.evicted])
+            if result.retired_ufrag is not None:
+                self._by_ufrag.pop(result.retired_ufrag, None)
+            link.follow_selected()
+        elif result.error is not None:
+            self.dropped[f"stun_{result.error}"] += 1
+        if result.response is not None:
+            self._send_stun(result.response, key, address, connection)
+
+    def _send_stun(self, response: bytes, key: Any, address: Address, connection: TcpConnection | None) -> None:
+        if connection is not None:
+            connection.send(response)
+        else:
+            self._sendto(response, address)
+
+    def _forget(self, path: Path) -> None:
+        if self.paths.get(path.key) is path:
+            del self.paths[path.key]
+        path.link.paths.pop(path.address, None)
+        if path.connection is not None:
+            path.connection.close()
+
+    def forget_connection(self, connection: TcpConnection) -> None:
+        self.strangers.discard(connection)
+        path = self.paths.pop(connection, None)
+        if path is not None:
+            path.link.paths.pop(path.address, None)
+            path.link.ice.forget(path.address)
+            path.link.follow_selected()
+
+    def _fail(self, path: Path | None) -> None:
+        """Our bug: its traceback is logged, and the peer whose packet met it is the only one to suffer."""
+        logger.exception("a packet could not be handled")
+        self.dropped["internal"] += 1
+        if path is not None:
+            self.on_failure(path.link.transport)
+
+    # --- what goes out ---
+
+    def flush(self) -> None:
+        """Send all that the core has ready."""
+        assert self._loop is not None
+        agenda = self.agenda
+        now = self._loop.time()
+        for burst in agenda.take_bursts():
+            if burst.group.tapped:
+                self._tap(burst, now)
+            if burst.members:
+                self.egress.send(burst, now)
+        for transport, packet in agenda.take_packets():
+            self._send_packet(transport, packet)
+        for transport, report in agenda.take_reports():
+            self._send_report(transport, report)
+        events = agenda.take_events()
+        if events:
+            self.on_events(events)
+
+    def _tap(self, burst: Any, now: float) -> None:
+        producer = burst.group.producer
+        for packet in self.egress.source(burst, now):
+            for tap in list(producer.taps):
+                try:
+                    tap.rtp(producer.id, packet, now)
+                except Exception:
+                    logger.exception("a recorder failed and is taken off the producer")
+                    producer.remove_tap(tap)
+
+    def _send_packet(self, transport: Transport, packet: bytearray) -> None:
+        link: Link | None = transport.link
+        if link is None or link.outbound is None or link.path is None:
+            return
+        size = len(packet)
+        self._scratch[:size] = packet
+        self._length[0] = size
+        if srtp_protect(link.outbound, self._scratch_pointer, self._length):
+            self.dropped["srtp_protect"] += 1
+            return
+        self.send_plain(self._scratch_view[: self._length[0]], link.path)
+        link.repairs += 1
+
+    def _send_report(self, transport: Transport, report: bytes) -> None:
+        link: Link | None = transport.link
+        if link is None or link.outbound is None or link.sessions is None:
+            return
+        protected = link.sessions.protect_rtcp(report)
+        if protected is not None:
+            self.send_plain(protected, link.path)
+
+    def send_plain(self, datagram: bytes | memoryview, path: Path | None) -> None:
+        if path is None:
+            return
+        if path.connection is not None:
+            path.connection.send(datagram)
+        else:
+            self._sendto(datagram, path.address)
+
+    def _sendto(self, datagram: bytes | memoryview, address: Address) -> None:
+        assert self._udp is not None
+        try:
+            self._udp.sendto(datagram, address[:2])
+        except OSError:
+            self.dropped["send_failed"] += 1
