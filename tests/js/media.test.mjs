@@ -1,0 +1,305 @@
+// The media modules with mediasoup-client's own Device and FakeHandler: everything but the browser's RTCPeerConnection.
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+import { FakeMediaStreamTrack } from "fake-mediastreamtrack";
+import mediasoup from "mediasoup-client";
+import fakeParameters from "mediasoup-client/fakeParameters";
+import { MediaEngine } from "../../static/js/room/media/engine.js";
+import { settle } from "./helpers.mjs";
+
+const { Device, FakeHandler } = mediasoup;
+const refusal = (code) => Object.assign(new Error(code), { code });
+
+/** A worker and its web process, as far as a browser sees them. */
+class FakeServer {
+  requests = [];
+  refuse = new Map(); // event -> code, once
+  #next = 1;
+  down = false;
+
+  request = async (event, data) => {
+    this.requests.push([event, data]);
+    if (this.down) throw refusal("disconnected");
+    if (this.refuse.has(event)) {
+      const code = this.refuse.get(event);
+      this.refuse.delete(event);
+      throw refusal(code);
+    }
+    const id = `${event}-${this.#next++}`;
+    if (event === "transport:create") {
+      const { iceParameters, iceCandidates, dtlsParameters } = fakeParameters.generateTransportRemoteParameters();
+      return { transport_id: id, ice_parameters: iceParameters, ice_candidates: iceCandidates, dtls_parameters: dtlsParameters, ice_servers: [] };
+    }
+    if (event === "transport:restart_ice") return { ice_parameters: { usernameFragment: "new", password: "new" } };
+    if (event === "produce") return { producer_id: id };
+    if (event === "consume") {
+      const video = data.producer_id.includes("camera") || data.producer_id.includes("screen");
+      const made = fakeParameters.generateConsumerRemoteParameters({ id, codecMimeType: video ? "video/VP8" : "audio/opus" });
+      return { consumer_id: id, producer_id: data.producer_id, kind: made.kind, type: "simple", rtp_parameters: made.rtpParameters, producer_paused: false };
+    }
+    return {};
+  };
+
+  of(event) {
+    return this.requests.filter(([name]) => name === event).map(([, data]) => data);
+  }
+}
+
+const theirs = (source, participant_id = "tina", paused = false) => ({
+  producer_id: `${participant_id}-${source}`, participant_id, kind: source === "microphone" || source === "screen_audio" ? "audio" : "video", source, paused,
+});
+const track = (kind) => new FakeMediaStreamTrack({ kind });
+
+let server, engine, heard;
+
+beforeEach(() => {
+  server = new FakeServer();
+  heard = [];
+  engine = new MediaEngine({
+    makeDevice: async () => new Device({ handlerFactory: FakeHandler.createFactory(fakeParameters) }),
+    request: server.request,
+  });
+  engine.receiver.on("track", ({ producer }) => heard.push(`+${producer.producer_id}`));
+  engine.receiver.on("gone", ({ producer }) => heard.push(`-${producer.producer_id}`));
+});
+afterEach(() => {
+  engine.close();
+  mock.timers.reset();
+});
+
+const live = (epoch = "e1") => ({ epoch, transports: [], producers: [], consumers: [] });
+const joinAnswer = (media = live()) => ({
+  session: "s", resumed: false, you: { participant_id: "sam", role: "attendee" },
+  rtp_capabilities: fakeParameters.generateRouterRtpCapabilities(), ice_servers: [], media,
+});
+
+/** What the worker would say is alive: all that was made through this server. */
+function alive(epoch = "e1") {
+  const { link, sender, receiver } = engine;
+  return {
+    epoch, transports: [link.send, link.recv].map((transport) => ({ transport_id: transport.id })),
+    producers: sender.producers.map(({ producer }) => ({ producer_id: producer.id, paused: producer.paused })),
+    consumers: receiver.received.map(({ consumer }) => ({ consumer_id: consumer.id })),
+  };
+}
+
+async function inClass() {
+  engine.receiver.want([theirs("microphone"), theirs("camera")]);
+  await engine.joined(joinAnswer());
+  await engine.sender.publish("microphone", track("audio"));
+  await engine.sender.publish("camera", track("video"));
+  await settle();
+}
+
+async function enough(condition, what) {
+  for (let turn = 0; turn < 200; turn++) {
+    if (condition()) return;
+    await settle();
+  }
+  assert.fail(`${what} did not happen`);
+}
+
+test("joining makes a transport for each direction and consumes what others send, each resumed once it is set up", async () => {
+  await inClass();
+  await enough(() => server.of("consumer:resume").length === 2, "resuming");
+  assert.deepEqual(server.of("transport:create").map((data) => data.direction).sort(), ["recv", "send"]);
+  assert.deepEqual(heard.sort(), ["+tina-camera", "+tina-microphone"]);
+  assert.equal(engine.state, "up");
+});
+
+test("a microphone and a camera go in one stream, a screen in its own", async () => {
+  await inClass();
+  await engine.sender.publish("screen", track("video"));
+  const streams = Object.fromEntries(server.of("produce").map((data) => [data.source, data.rtp_parameters.msid?.split(" ")[0]]));
+  assert.equal(streams.microphone, streams.camera);
+  assert.notEqual(streams.screen, streams.camera);
+});
+
+test("a stream that comes later is consumed, one that ends is let go", async () => {
+  await inClass();
+  engine.receiver.want([theirs("microphone"), theirs("camera"), theirs("screen", "mei")]);
+  await enough(() => heard.includes("+mei-screen"), "the late stream");
+  engine.receiver.want([theirs("camera")]);
+  assert.deepEqual(heard.slice(-2).sort(), ["-mei-screen", "-tina-microphone"]);
+});
+
+test("a stream that closed while it was asked for is no error, and another try is made when the worker stumbles", async () => {
+  await inClass();
+  mock.timers.enable({ apis: ["setTimeout"] });
+  server.refuse.set("consume", "not_found");
+  engine.receiver.want([theirs("microphone"), theirs("camera"), theirs("screen", "gone")]);
+  await settle();
+  server.refuse.set("consume", "media_unavailable");
+  engine.receiver.want([theirs("microphone"), theirs("camera"), theirs("screen", "mei")]);
+  await settle();
+  mock.timers.tick(300);
+  mock.timers.reset();
+  await enough(() => heard.includes("+mei-screen"), "the second try");
+  assert.equal(heard.includes("+gone-screen"), false);
+});
+
+test("muting pauses here at once and then at the server; unmuting asks first", async () => {
+  await inClass();
+  const { producer } = engine.sender.producers.find(({ source }) => source === "microphone");
+  const muting = engine.sender.pause("microphone");
+  assert.equal(producer.paused, true);
+  await muting;
+  assert.equal(server.of("produce:pause").length, 1);
+  server.refuse.set("produce:resume", "forbidden");
+  await assert.rejects(engine.sender.resume("microphone"), { code: "forbidden" });
+  assert.equal(producer.paused, true);
+  assert.equal(engine.sender.isSending("microphone"), false);
+  await engine.sender.resume("microphone");
+  assert.equal(producer.paused, false);
+});
+
+test("a camera that may not be sent is not kept as wanted", async () => {
+  engine.receiver.want([]);
+  await engine.joined(joinAnswer());
+  server.refuse.set("produce", "forbidden");
+  const refused = [];
+  engine.sender.on("refused", ({ source, code }) => refused.push([source, code]));
+  await assert.rejects(engine.sender.publish("camera", track("video")), { code: "forbidden" });
+  assert.deepEqual(refused, [["camera", "forbidden"]]);
+  assert.equal(engine.sender.has("camera"), false);
+});
+
+test("what was published before there is media is sent when there is", async () => {
+  await engine.sender.publish("microphone", track("audio"));
+  assert.equal(server.of("produce").length, 0);
+  await engine.joined(joinAnswer());
+  await enough(() => server.of("produce").length === 1, "producing");
+});
+
+test("a socket that came back finds its media as they were", async () => {
+  await inClass();
+  await enough(() => heard.length === 2, "both streams");
+  const { link } = engine;
+  const before = server.of("transport:create").length + server.of("produce").length + server.of("consume").length;
+  await engine.joined(joinAnswer(alive()));
+  assert.equal(engine.link, link);
+  assert.equal(server.of("transport:create").length + server.of("produce").length + server.of("consume").length, before);
+  assert.equal(heard.some((each) => each.startsWith("-")), false);
+});
+
+test("what the worker lost while the socket was down is made anew, the rest stays", async () => {
+  await inClass();
+  await enough(() => heard.length === 2, "both streams");
+  const media = alive();
+  media.producers.pop();
+  media.consumers.pop();
+  await engine.joined(joinAnswer(media));
+  await enough(() => server.of("produce").length === 3 && server.of("consume").length === 3, "making them anew");
+  assert.equal(engine.receiver.received.length, 2);
+});
+
+test("a mute that came while the socket was down is believed", async () => {
+  await inClass();
+  const media = alive();
+  for (const producer of media.producers) producer.paused = true;
+  await engine.joined(joinAnswer(media));
+  assert.equal(engine.sender.isSending("microphone"), false);
+  assert.equal(server.of("produce:resume").length, 0);
+});
+
+test("muting oneself while the socket is down is told when it is back", async () => {
+  await inClass();
+  const media = alive();
+  server.down = true;
+  await engine.sender.pause("microphone");
+  server.down = false;
+  server.requests.length = 0;
+  await engine.joined(joinAnswer(media));
+  assert.equal(server.of("produce:pause").length, 1);
+});
+
+test("when the worker went, all is built anew from the same tracks", async () => {
+  await inClass();
+  await enough(() => heard.length === 2, "both streams");
+  const tracks = engine.sender.producers.map(({ producer }) => producer.track);
+  engine.receiver.want([]); // the room forgot the old ids
+  await engine.restart({ epoch: "e2", reason: "worker_gone" }, { private: false });
+  engine.receiver.want([theirs("camera", "mei")]);
+  await enough(() => engine.sender.producers.length === 2 && heard.includes("+mei-camera"), "building anew");
+  assert.deepEqual(engine.sender.producers.map(({ producer }) => producer.track), tracks);
+  assert.ok(tracks.every((each) => each.readyState === "live"), "tracks outlive the link");
+  assert.equal(engine.epoch, "e2");
+});
+
+test("a restart that a join's answer had told already is not done twice; a private one is", async () => {
+  await inClass();
+  const { link } = engine;
+  await engine.restart({ epoch: "e1" }, { private: false });
+  assert.equal(engine.link, link);
+  await engine.restart({ epoch: "e1", reason: "lease" }, { private: true });
+  assert.notEqual(engine.link, link);
+});
+
+test("a class without a worker has no media until media:restart comes", async () => {
+  const asked = [];
+  engine.on("unknown", () => asked.push("join again"));
+  await engine.joined({ ...joinAnswer(null), rtp_capabilities: null });
+  assert.equal(engine.state, "none");
+  assert.equal(server.requests.length, 0);
+  await engine.restart({ epoch: "e1" }, { private: true });
+  assert.deepEqual(asked, ["join again"]);
+  await engine.joined(joinAnswer());
+  assert.equal(engine.state, "up");
+});
+
+test("a worker that does not answer yet is asked again", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  server.refuse.set("transport:create", "media_unavailable");
+  await engine.joined(joinAnswer());
+  assert.equal(engine.state, "building");
+  mock.timers.tick(300);
+  mock.timers.reset();
+  await enough(() => engine.state === "up", "the second try");
+});
+
+test("a transport that failed gets its ICE restarted; one the worker does not know is built anew", async () => {
+  await inClass();
+  const { link } = engine;
+  mock.timers.enable({ apis: ["setTimeout"] });
+  link.recv.handler.setConnectionState("connected");
+  link.recv.handler.setConnectionState("failed");
+  mock.timers.tick(1);
+  await settle();
+  assert.deepEqual(server.of("transport:restart_ice"), [{ transport_id: link.recv.id }]);
+  server.refuse.set("transport:restart_ice", "not_found");
+  link.send.handler.setConnectionState("connected");
+  link.send.handler.setConnectionState("failed");
+  mock.timers.tick(1);
+  mock.timers.reset();
+  await enough(() => engine.link && engine.link !== link, "building anew");
+});
+
+test("a short 'disconnected' heals by itself and costs no request", async () => {
+  await inClass();
+  mock.timers.enable({ apis: ["setTimeout"] });
+  engine.link.recv.handler.setConnectionState("connected");
+  engine.link.recv.handler.setConnectionState("disconnected");
+  mock.timers.tick(900);
+  engine.link.recv.handler.setConnectionState("connected");
+  mock.timers.tick(10_000);
+  await settle();
+  assert.equal(server.of("transport:restart_ice").length, 0);
+});
+
+test("pictures that nobody looks at are paused, voices never", async () => {
+  await inClass();
+  await enough(() => server.of("consumer:resume").length === 2, "resuming");
+  engine.receiver.lookAt(() => false);
+  await settle();
+  assert.equal(server.of("consumer:pause").length, 1);
+  engine.receiver.lookAt(() => true);
+  await settle();
+  assert.equal(server.of("consumer:resume").length, 3);
+});
+
+test("a consumer that the server closed is consumed again while its producer lasts", async () => {
+  await inClass();
+  await enough(() => heard.length === 2, "both streams");
+  engine.receiver.closed(engine.receiver.received[0].consumer.id);
+  await enough(() => engine.receiver.received.length === 2, "consuming again");
+});

@@ -1,0 +1,152 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { participantRows, recordingWords, tileModels } from "../../static/js/room/models.js";
+import { RoomState } from "../../static/js/room/room_state.js";
+import { snapshot } from "./helpers.mjs";
+
+let room;
+beforeEach(() => {
+  room = new RoomState();
+  room.join(snapshot());
+});
+const producer = (id, participant_id, source = "camera", paused = false) =>
+  ({ producer_id: id, participant_id, kind: source === "microphone" ? "audio" : "video", source, paused });
+const names = () => room.participants.map((person) => person.name);
+
+test("arrivals and departures come gathered, as lists", () => {
+  room.apply("participant:joined", { participants: [
+    { participant_id: "olga", name: "Olga", role: "guest", connected: true, hand: null, producers: [] },
+    { participant_id: "mei", name: "Mei", role: "attendee", connected: true, hand: null, producers: [] },
+  ] });
+  assert.deepEqual(names(), ["Tina", "Sam", "Olga", "Mei"]);
+  room.apply("participant:left", { participants: [{ participant_id: "olga", reason: "left" }] });
+  assert.deepEqual(names(), ["Tina", "Sam", "Mei"]);
+});
+
+test("a latecomer learns from the snapshot what others send", () => {
+  room.join(snapshot({ participants: [
+    { participant_id: "tina", name: "Tina", role: "host", hand: null, producers: [{ producer_id: "p1", kind: "video", source: "camera", paused: false }] },
+  ] }));
+  assert.deepEqual(room.producers, [producer("p1", "tina")]);
+});
+
+test("a stream that was told before its sender's gathered arrival stays", () => {
+  room.apply("new-producer", producer("p1", "mei"));
+  room.apply("participant:joined", { participants: [{ participant_id: "mei", name: "Mei", role: "attendee", producers: [] }] });
+  assert.equal(room.sends("mei", "camera"), true);
+});
+
+test("who leaves takes streams and hand along", () => {
+  room.apply("new-producer", producer("p1", "tina"));
+  room.apply("hand:raised", { participant_id: "tina", position: 1 });
+  room.apply("participant:left", { participants: [{ participant_id: "tina", reason: "left" }] });
+  assert.deepEqual(room.producers, []);
+  assert.equal(room.handOf("tina"), 0);
+});
+
+test("who reconnects is away, not gone", () => {
+  room.apply("new-producer", producer("p1", "tina"));
+  room.apply("participant:updated", { participants: [{ participant_id: "tina", connected: false }] });
+  assert.equal(room.participant("tina").connected, false);
+  assert.equal(room.producers.length, 1);
+});
+
+test("pausing and resuming tell who can be heard", () => {
+  room.apply("new-producer", producer("p1", "tina", "microphone"));
+  assert.equal(room.sends("tina", "microphone"), true);
+  room.apply("producer:paused", { producer_id: "p1" });
+  assert.equal(room.sends("tina", "microphone"), false);
+  room.apply("producer:resumed", { producer_id: "p1" });
+  assert.equal(room.sends("tina", "microphone"), true);
+  room.apply("producer:closed", { producer_id: "p1" });
+  assert.equal(room.sends("tina", "microphone"), false);
+});
+
+test("hands stand in the server's order, whatever order the news came in", () => {
+  room.apply("hand:raised", { participant_id: "sam", position: 2 });
+  room.apply("hand:raised", { participant_id: "tina", position: 1 });
+  assert.deepEqual(["tina", "sam"].map((id) => room.handOf(id)), [1, 2]);
+  room.apply("hand:lowered", { participant_id: "tina" });
+  assert.equal(room.handOf("sam"), 1);
+  room.apply("hand:lowered", { participant_id: "all" });
+  assert.equal(room.handOf("sam"), 0);
+});
+
+test("a snapshot's hands are in order too", () => {
+  room.join(snapshot({ participants: [
+    { participant_id: "a", name: "A", role: "attendee", hand: 2, producers: [] },
+    { participant_id: "b", name: "B", role: "attendee", hand: 1, producers: [] },
+  ] }));
+  assert.deepEqual(["b", "a"].map((id) => room.handOf(id)), [1, 2]);
+});
+
+test("a chat message that comes twice stands once, and history is told from what is new", () => {
+  const told = [];
+  room.on("chat", (event) => told.push(event));
+  const message = { message_id: "m1", participant_id: "tina", message: "hello", sent_at: "2026-01-01T08:00:00Z" };
+  room.apply("chat:message", message);
+  room.apply("chat:message", message);
+  assert.equal(room.chat.length, 1);
+  assert.equal(told.length, 1);
+  room.join(snapshot({ chat: [message] }));
+  assert.equal(told.at(-1).live, false);
+});
+
+test("earlier messages go before those that are there", () => {
+  const message = (id) => ({ message_id: id, participant_id: "tina", message: id, sent_at: "2026-01-01T08:00:00Z" });
+  room.apply("chat:message", message("m3"));
+  room.prepend([message("m1"), message("m2"), message("m3")]);
+  assert.deepEqual(room.chat.map((each) => each.message_id), ["m1", "m2", "m3"]);
+});
+
+test("an author's name outlives the stay", () => {
+  room.apply("participant:left", { participants: [{ participant_id: "tina", reason: "left" }] });
+  assert.equal(room.nameOf("tina"), "Tina");
+});
+
+test("a new role of one's own brings its permissions along", () => {
+  room.apply("participant:role:changed", { participant_id: "sam", old_role: "attendee", new_role: "presenter", can: ["share"] });
+  assert.equal(room.you.role, "presenter");
+  assert.deepEqual(room.you.can, ["share"]);
+});
+
+test("a recording's progress after its end is told, but not over one that runs", () => {
+  room.apply("recording:started", { recording_id: "r1" });
+  assert.deepEqual(recordingWords(room.recording), { text: "REC", kind: "live" });
+  room.apply("recording:stopped", { recording_id: "r1", duration: 60 });
+  room.apply("recording:status", { recording_id: "r1", status: "composing", progress: 41.6 });
+  assert.equal(recordingWords(room.recording).text, "Composing 42 %");
+  room.apply("recording:started", { recording_id: "r2" });
+  room.apply("recording:status", { recording_id: "r1", status: "ready" });
+  assert.equal(room.recording.status, "recording");
+});
+
+test("an unknown event changes nothing and harms nobody", () => {
+  room.apply("poll:opened", { poll_id: "1" });
+  assert.deepEqual(names(), ["Tina", "Sam"]);
+});
+
+test("a host may act upon those below, never upon hosts or upon itself", () => {
+  room.join(snapshot({ you: { participant_id: "tina", role: "host" } }));
+  room.apply("participant:joined", { participants: [{ participant_id: "hugo", name: "Hugo", role: "host" }] });
+  const can = new Set(["mute", "remove", "change_roles", "make_co_host"]);
+  const rows = Object.fromEntries(participantRows(room, can).map((row) => [row.participant_id, row]));
+  assert.equal(rows.sam.canMute && rows.sam.canRemove, true);
+  assert.deepEqual(rows.sam.roles, ["co-host", "presenter", "attendee", "guest"]);
+  for (const id of ["tina", "hugo"]) assert.equal(rows[id].canMute || rows[id].canRemove || rows[id].roles.length > 0, false, id);
+});
+
+test("without permission no row offers anything", () => {
+  for (const row of participantRows(room, new Set())) assert.equal(row.canMute || row.canRemove || row.roles.length > 0, false);
+});
+
+test("a paused camera shows no picture, a shared screen a tile of its own", () => {
+  room.apply("new-producer", producer("cam", "tina", "camera", true));
+  room.apply("new-producer", producer("scr", "tina", "screen"));
+  const tracks = new Map([["cam", { id: "t1" }], ["scr", { id: "t2" }]]);
+  const models = tileModels(room, tracks, { camera: null, screen: null, microphone: false }, new Map());
+  const of = (id) => models.find((model) => model.id === id);
+  assert.equal(of("tina/camera").track, null);
+  assert.equal(of("tina/screen").track.id, "t2");
+  assert.equal(of("sam/screen"), undefined);
+});
