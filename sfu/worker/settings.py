@@ -1,0 +1,79 @@
+"""What a worker is told by its environment. See README.md for the names."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from sfu.protocol import Id
+
+
+class BadSettings(Exception):
+    """Told to the operator as it is."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    worker_id: str
+    port: int  # UDP and TCP, for media
+    listen_ip: str
+    announced_ips: list[str]  # empty: the machine's own addresses
+    region: str
+    control_secret: str = field(repr=False)
+    control_host: str  # listened on, and told to the web processes: an address that they reach
+    control_port: int  # 0: any; the heartbeat tells which
+    redis_url: str = field(repr=False)
+    data: Path
+    log_format: str
+
+    @property
+    def recordings(self) -> Path:
+        return self.data / "recordings"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Raises BadSettings."""
+
+        def text(name: str, default: str = "") -> str:
+            return environ.get(name, "").strip() or default
+
+        def port(name: str, default: int) -> int:
+            try:
+                number = int(text(name, str(default)))
+            except ValueError:
+                number = -1
+            if not 0 <= number <= 65535:
+                raise BadSettings(f"{name} must be a port, 0 to 65535.")
+            return number
+
+        secret = text("SFU_CONTROL_SECRET")
+        if not secret:
+            raise BadSettings("SFU_CONTROL_SECRET is not set: whoever reaches the control port could lead the worker.")
+        try:
+            worker_id = msgspec.convert(text("SFU_WORKER_ID", "sfu-0"), Id)
+        except msgspec.ValidationError:
+            raise BadSettings("SFU_WORKER_ID must be 1 to 64 letters, digits, - or _.") from None
+        announced = [ip.strip() for ip in text("SFU_ANNOUNCED_IPS").split(",") if ip.strip()]
+        listen_ip = text("SFU_LISTEN_IP", "0.0.0.0")  # noqa: S104  media come from anywhere
+        for name, ip in [("SFU_LISTEN_IP", listen_ip), *(("SFU_ANNOUNCED_IPS", ip) for ip in announced)]:
+            try:
+                ipaddress.ip_address(ip)
+            except ValueError:
+                raise BadSettings(f"{name} must hold IP addresses, not {ip!r}.") from None
+        return cls(
+            worker_id=worker_id,
+            port=port("SFU_PORT", 40000),
+            listen_ip=listen_ip,
+            announced_ips=announced,
+            region=text("SFU_REGION", "local"),
+            control_secret=secret,
+            control_host=text("SFU_CONTROL_HOST", "127.0.0.1"),
+            control_port=port("SFU_CONTROL_PORT", 0),
+            redis_url=text("REDIS_URL", "redis://127.0.0.1:6379/0"),
+            data=Path(text("LECTERN_DATA", "var")).resolve(),
+            log_format=text("LOG_FORMAT", "json"),
+        )
