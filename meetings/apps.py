@@ -1,8 +1,14 @@
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class MeetingsConfig(AppConfig):
     name = "meetings"
 
     def ready(self) -> None:
-        from meetings import handlers  # noqa: F401  importing them registers their events
+        from meetings import handlers, tasks  # noqa: F401  importing handlers registers their events
+
+        settings.CELERY_BEAT_SCHEDULE["close abandoned attendance"] = {
+            "task": tasks.close_abandoned_attendance.name,
+            "schedule": tasks.EVERY,
+        }

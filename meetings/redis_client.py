@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from typing import cast
+
+import redis
 from django.conf import settings
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -27,3 +31,26 @@ def connect(url: str | None = None) -> Redis:
 
 def room_key(code: str, name: str) -> str:
     return f"lectern:room:{code}:{name}"
+
+
+@functools.cache
+def _plain(url: str) -> redis.Redis:
+    return redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+
+
+def people_in(code: str) -> set[str]:
+    """The participant_ids of those who are in now, for pages and tasks; nobody, when Redis is away."""
+    try:
+        found = _plain(settings.REDIS_URL).hkeys(room_key(code, "people"))
+    except redis.RedisError:
+        return set()
+    return {pid.decode() for pid in found if isinstance(pid, bytes)}
+
+
+def leases_in(code: str) -> dict[str, float] | None:
+    """participant_id -> when the lease runs out (seconds); None when Redis is away."""
+    try:
+        found = _plain(settings.REDIS_URL).zrange(room_key(code, "leases"), 0, -1, withscores=True)
+    except redis.RedisError:
+        return None
+    return {pid.decode(): float(till) for pid, till in cast("list[tuple[bytes, float]]", found)}

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from django.contrib.auth.models import AnonymousUser
 from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
-from classroom.models import Enrolment, Lesson
+from classroom.models import Course, Enrolment, Lesson
 from meetings import tokens
 from meetings.models import Attendance, ChatMessage, Participant, Room
 from meetings.permissions import RANK
@@ -184,10 +185,42 @@ def end(room: Room) -> None:
         Participant.objects.filter(room=room).exclude(given_role="").update(given_role="")
 
 
-def room_of_lesson(lesson: Lesson, by: User) -> Room:
-    """The lesson's room, made when there is none."""
+def room_of_lesson(lesson: Lesson) -> Room:
+    """The lesson's room, made when there is none. Whoever comes first, it belongs to the course."""
+    by = lesson.course.created_by
     room, _ = Room.objects.get_or_create(lesson=lesson, defaults={"title": lesson.title, "created_by": by})
     return room
+
+
+def may_open_room(user: User, lesson: Lesson | None) -> bool:
+    """A lesson's teachers, staff and admins; without a lesson all teachers of the site, staff and admins."""
+    if user.is_site_staff:
+        return True
+    if lesson is None:
+        return user.may_create_courses
+    return bool(lesson.course.role_of(user) == Enrolment.Role.TEACHER)
+
+
+def rooms_visible_to(user: User) -> QuerySet[Room]:
+    """Those an account can enter by itself."""
+    rooms = Room.objects.select_related("lesson__course")
+    if user.is_site_staff:
+        return rooms
+    return rooms.filter(Q(lesson__course__enrolments__user=user) | Q(lesson=None, created_by=user)).distinct()
+
+
+def attendance_visible_to(user: User) -> QuerySet[Attendance]:
+    """Of the classes that one teaches or assists; one's own; all of it for staff and admins."""
+    rows = Attendance.objects.select_related("participant__room", "participant__user")
+    if user.is_site_staff:
+        return rows
+    guides = (Enrolment.Role.TEACHER, Enrolment.Role.ASSISTANT)
+    taught = Course.objects.filter(enrolments__user=user, enrolments__role__in=guides)
+    return rows.filter(
+        Q(participant__room__lesson__course__in=taught)
+        | Q(participant__room__lesson=None, participant__room__created_by=user)
+        | Q(participant__user=user)
+    ).distinct()
 
 
 # --- chat ------------------------------------------------------------------------------------------------------------

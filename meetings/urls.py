@@ -1,3 +1,11 @@
-from django.urls import URLPattern
+"""/meetings/"""
 
-urlpatterns: list[URLPattern] = []
+from django.urls import path
+
+from meetings import views
+
+app_name = "meetings"
+urlpatterns = [
+    path("lesson/<int:pk>/", views.lesson, name="lesson"),
+    path("<slug:code>/", views.room, name="room"),
+]

@@ -1,0 +1,147 @@
+"""Rooms, participants, attendance and chat in the Django admin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+
+from meetings.models import Attendance, ChatMessage, Participant, Room
+
+
+def _link(model: str, pk: Any, text: object) -> str:
+    return format_html('<a href="{}">{}</a>', reverse(f"admin:meetings_{model}_change", args=[pk]), text)
+
+
+def _list_of(model: str, query: str, pk: int, count: int) -> str:
+    if not count:  # also of a row that is being added
+        return "0"
+    return format_html('<a href="{}?{}={}">{}</a>', reverse(f"admin:meetings_{model}_changelist"), query, pk, count)
+
+
+@admin.register(Room)
+class RoomAdmin(admin.ModelAdmin):
+    list_display = (
+        "title", "code", "lesson_link", "created_by", "capacity", "guests_allowed", "always_open", "started_at",
+        "ended_at", "participants_link", "messages_link",
+    )  # fmt: skip
+    list_filter = ("always_open", "guests_allowed", ("ended_at", admin.EmptyFieldListFilter), "created_at")
+    list_select_related = ("lesson", "created_by")
+    search_fields = ("title", "code", "lesson__title", "lesson__course__title", "created_by__username")
+    date_hierarchy = "created_at"
+    list_per_page = 50
+    autocomplete_fields = ("lesson", "created_by")
+    readonly_fields = ("created_at", "participants_link", "messages_link")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Room]:
+        counts = {
+            "participant_count": Count("participants", distinct=True),
+            "message_count": Count("messages", distinct=True),
+        }
+        return super().get_queryset(request).annotate(**counts)
+
+    def view_on_site(self, room: Room) -> str:
+        return room.get_absolute_url()
+
+    @admin.display(description="Lesson", ordering="lesson__title")
+    def lesson_link(self, room: Room) -> str:
+        if room.lesson is None:
+            return "-"
+        address = reverse("admin:classroom_lesson_change", args=[room.lesson.pk])
+        return format_html('<a href="{}">{}</a>', address, room.lesson)
+
+    @admin.display(description="Participants", ordering="participant_count")
+    def participants_link(self, room: Room) -> str:
+        return _list_of("participant", "room__id__exact", room.pk, getattr(room, "participant_count", 0))
+
+    @admin.display(description="Messages", ordering="message_count")
+    def messages_link(self, room: Room) -> str:
+        return _list_of("chatmessage", "room__id__exact", room.pk, getattr(room, "message_count", 0))
+
+
+class AttendanceInline(admin.TabularInline):
+    model = Attendance
+    fields = ("joined_at", "left_at", "reason")
+    extra = 0
+
+
+@admin.register(Participant)
+class ParticipantAdmin(admin.ModelAdmin):
+    list_display = ("name", "room_link", "user_link", "role", "given_role", "removed_at", "created_at")
+    list_filter = ("role", ("removed_at", admin.EmptyFieldListFilter), "created_at")
+    list_select_related = ("room", "user")
+    search_fields = ("name", "public_id", "user__username", "user__email", "room__title", "room__code")
+    date_hierarchy = "created_at"
+    list_per_page = 50
+    autocomplete_fields = ("room", "user")
+    readonly_fields = ("public_id", "token_id", "created_at")
+    inlines = (AttendanceInline,)
+    actions = ("admit_again",)
+
+    @admin.display(description="Room", ordering="room__title")
+    def room_link(self, participant: Participant) -> str:
+        return _link("room", participant.room_id, participant.room)
+
+    @admin.display(description="Account", ordering="user__username")
+    def user_link(self, participant: Participant) -> str:
+        if participant.user is None:
+            return "guest's link"
+        address = reverse("admin:accounts_user_change", args=[participant.user.pk])
+        return format_html('<a href="{}">{}</a>', address, participant.user)
+
+    @admin.action(description="Let the selected participants in again")
+    def admit_again(self, request: HttpRequest, queryset: QuerySet[Participant]) -> None:
+        count = queryset.exclude(removed_at=None).update(removed_at=None)
+        self.message_user(request, f"{count} participants can come in again.")
+
+
+@admin.register(Attendance)
+class AttendanceAdmin(admin.ModelAdmin):
+    list_display = ("participant_link", "room_link", "joined_at", "left_at", "minutes", "reason")
+    list_filter = ("reason", ("left_at", admin.EmptyFieldListFilter), "joined_at")
+    list_select_related = ("participant__room",)
+    search_fields = (
+        "participant__name", "participant__user__username", "participant__room__title", "participant__room__code",
+    )  # fmt: skip
+    date_hierarchy = "joined_at"
+    list_per_page = 50
+    autocomplete_fields = ("participant",)
+    readonly_fields = ("session",)
+
+    @admin.display(description="Participant", ordering="participant__name")
+    def participant_link(self, interval: Attendance) -> str:
+        return _link("participant", interval.participant_id, interval.participant)
+
+    @admin.display(description="Room", ordering="participant__room__title")
+    def room_link(self, interval: Attendance) -> str:
+        return _link("room", interval.participant.room_id, interval.participant.room)
+
+    @admin.display(description="Minutes")
+    def minutes(self, interval: Attendance) -> str:
+        until = interval.left_at or timezone.now()
+        return f"{(until - interval.joined_at).total_seconds() / 60:.0f}" + ("" if interval.left_at else " so far")
+
+
+@admin.register(ChatMessage)
+class ChatMessageAdmin(admin.ModelAdmin):
+    list_display = ("__str__", "participant_link", "room_link", "type", "sent_at", "deleted_at")
+    list_filter = ("type", ("deleted_at", admin.EmptyFieldListFilter), "sent_at")
+    list_select_related = ("participant", "room")
+    search_fields = ("message", "participant__name", "participant__user__username", "room__title", "room__code")
+    date_hierarchy = "sent_at"
+    list_per_page = 50
+    autocomplete_fields = ("room", "participant", "reply_to")
+    readonly_fields = ("public_id", "client_id")
+
+    @admin.display(description="From", ordering="participant__name")
+    def participant_link(self, message: ChatMessage) -> str:
+        return _link("participant", message.participant_id, message.participant)
+
+    @admin.display(description="Room", ordering="room__title")
+    def room_link(self, message: ChatMessage) -> str:
+        return _link("room", message.room_id, message.room)

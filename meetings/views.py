@@ -1,0 +1,92 @@
+"""The room's page, and the page that says why there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from classroom.models import Lesson
+from meetings import permissions, services
+from meetings.limits import too_many_wrong_codes
+from meetings.messages import MAX_FRAME, read_settings
+from meetings.models import Participant
+from meetings.redis_client import people_in
+from meetings.services import Entry, NotAllowed
+
+# reason: (status, heading, what to do)
+CLOSED: dict[str, tuple[int, str, str]] = {
+    "unknown": (404, "There is no such class", "Check the link, or ask your teacher for a new one."),
+    "forbidden": (403, "This class is not open to you", "Ask its teacher to enrol you, or to send you a guest's link."),
+    "guests": (403, "This class takes no guests", "Sign in with your own account, or ask the teacher."),
+    "removed": (403, "You were removed from this class", "Only a host of the class can let you in again."),
+    "ended": (410, "This class has ended", "Recordings and materials are on the lesson's page."),
+    "full": (409, "This class is full", "Try again when somebody has left."),
+    "unauthenticated": (403, "This link does not work any more", "Links expire. Ask the teacher for a new one."),
+    "too_many": (429, "Too many wrong links", "Wait a minute, then open the link that you were given."),
+}
+
+
+@never_cache
+@require_GET
+def room(request: HttpRequest, code: str) -> HttpResponse:
+    token = request.GET.get("token", "")
+    try:
+        entry = services.get_room_for(request.user, code, token)
+    except NotAllowed as refused:
+        if refused.reason == "unauthenticated" and not token:
+            return redirect_to_login(request.get_full_path())
+        if refused.reason == "unknown" and too_many_wrong_codes(request.META.get("REMOTE_ADDR", "")):
+            return closed(request, "too_many")
+        return closed(request, refused.reason)
+    participant = entry.participants().first()
+    if is_full(entry, participant):
+        return closed(request, "full")
+    return render(request, "meetings/room.html", {"room": entry.room, "boot": boot(request, entry, participant, token)})
+
+
+def is_full(entry: Entry, participant: Participant | None) -> bool:
+    """As the socket will find it; who is in already (another tab, a reload) and hosts always get the page."""
+    if entry.role in ("host", "co-host"):
+        return False
+    people = people_in(entry.room.code)
+    here = participant is not None and participant.public_id in people
+    return not here and len(people) >= entry.room.capacity
+
+
+def boot(request: HttpRequest, entry: Entry, participant: Participant | None, token: str) -> dict[str, Any]:
+    """What the page's script starts with."""
+    room, own_account = entry.room, entry.user is not None and entry.user == request.user
+    locks = participant.locks if participant else {}
+    return {
+        "code": room.code,
+        "title": room.title,
+        "socket_url": f"/ws/meetings/{room.code}/",
+        "token": None if own_account else token,
+        "name": participant.name if participant else entry.name,
+        "role": entry.role,
+        "csrf": get_token(request),
+        "can": permissions.all_of(entry.role, read_settings(room.settings).allowed(), locks),
+        "lesson_url": room.lesson.get_absolute_url() if room.lesson and own_account else None,
+        "limits": {"message": 5000, "name": 100, "frame": MAX_FRAME, "capacity": room.capacity},
+    }
+
+
+def closed(request: HttpRequest, reason: str) -> HttpResponse:
+    status, heading, advice = CLOSED[reason]
+    context = {"reason": reason, "heading": heading, "advice": advice}
+    return render(request, "meetings/closed.html", context, status=status)
+
+
+@require_GET
+@login_required
+def lesson(request: HttpRequest, pk: int) -> HttpResponse:
+    """To the lesson's classroom, which is made when somebody of the course comes for the first time."""
+    found = get_object_or_404(Lesson.objects.visible_to(request.user), pk=pk)
+    return redirect(services.room_of_lesson(found))
