@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django import forms
+from django.utils import timezone
 
 from accounts.models import User
 from classroom import services
@@ -29,7 +30,6 @@ class LessonForm(forms.ModelForm):
         model = Lesson
         fields = ("title", "starts_at", "description")
         labels = {"starts_at": "Begins"}
-        help_texts = {"starts_at": "Leave it empty for a lesson without a fixed time."}
         widgets = {
             "starts_at": forms.DateTimeInput({"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
             "description": forms.Textarea({"rows": 5}),
@@ -40,6 +40,10 @@ class LessonForm(forms.ModelForm):
     def __init__(self, data: Any = None, *, instance: Lesson) -> None:
         minutes = int(instance.planned_duration.total_seconds() // 60)
         super().__init__(data, instance=instance, initial={"minutes": minutes})
+        zone = timezone.get_current_timezone()
+        self.fields[
+            "starts_at"
+        ].help_text = f"In the time zone {zone}. Leave it empty for a lesson without a fixed time."
 
     def save(self, commit: bool = True) -> Lesson:
         self.instance.planned_duration = timedelta(minutes=self.cleaned_data["minutes"])
