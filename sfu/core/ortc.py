@@ -105,11 +105,12 @@ def consumable_rtp_parameters(kind: str, parameters: Json, mapping: Json, capabi
     a browser drops a source description without it.
     """
     payload_types = payload_type_map(mapping)
-    codecs = []
+    codecs: list[Json] = []
     for codec in parameters["codecs"]:
-        if _is_rtx(codec):
-            continue
         payload_type = payload_types[codec["payloadType"]]
+        # The first of two that are the same to the router: no receiver takes a payload type twice.
+        if _is_rtx(codec) or any(known["payloadType"] == payload_type for known in codecs):
+            continue
         capability = next(c for c in capabilities["codecs"] if c["preferredPayloadType"] == payload_type)
         codecs.append(_codec(capability, codec["parameters"]))
         repair = _rtx_of(payload_type, capabilities)

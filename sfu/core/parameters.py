@@ -19,15 +19,16 @@ MAX_CODECS = 64  # a browser offers about 50, the repair formats of each codec i
 MAX_EXTENSIONS = 64  # about 25
 MAX_ENCODINGS = 4  # browsers send three layers at most
 
-MimeType = Annotated[str, Meta(pattern=r"^(?i:audio|video)/[A-Za-z0-9._+-]{1,60}$")]
+MimeType = Annotated[str, Meta(pattern=r"^(?i:audio|video)/[A-Za-z0-9._+-]{1,60}\Z")]
 PayloadType = Annotated[int, Meta(ge=0, le=127)]
 Ssrc = Annotated[int, Meta(ge=1, le=0xFFFFFFFF)]
 Uri = Annotated[str, Meta(min_length=1, max_length=256)]
 ExtensionId = Annotated[int, Meta(ge=1, le=255)]
 ClockRate = Annotated[int, Meta(ge=1, le=1_000_000)]
 Channels = Annotated[int, Meta(ge=1, le=32)]
-Value = Annotated[str, Meta(max_length=256)] | int | float
-Values = Annotated[dict[Annotated[str, Meta(max_length=64)], Value], Meta(max_length=64)]
+# What a producer says of its codec stands in the SDP that its receivers' browsers build: no line ends in it.
+Value = Annotated[str, Meta(pattern=r"^[ -~]{0,256}\Z")] | int | float
+Values = Annotated[dict[Annotated[str, Meta(pattern=r"^[!-~]{1,64}\Z")], Value], Meta(max_length=64)]
 Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 
 
@@ -62,15 +63,15 @@ class RtxParameters(Part):
 
 class EncodingParameters(Part):
     ssrc: Ssrc | UnsetType = UNSET
-    rid: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,16}$")] | UnsetType = UNSET
+    rid: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,16}\Z")] | UnsetType = UNSET
     rtx: RtxParameters | UnsetType = UNSET
     dtx: bool = False
-    scalability_mode: Annotated[str, Meta(max_length=16)] | UnsetType = UNSET
+    scalability_mode: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_]{1,16}\Z")] | UnsetType = UNSET
     max_bitrate: Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)] | UnsetType = UNSET
 
 
 class RtcpParameters(Part):
-    cname: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    cname: Annotated[str, Meta(pattern=r"^[!-~]{0,255}\Z")] | UnsetType = UNSET
     reduced_size: bool = True
 
 
