@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 
 MAX_LINE = 256 * 1024  # bytes: the largest sane message is a join of a room with 2,000 producers' ids
 
-Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 Kind = Literal["audio", "video"]
 Source = Literal["microphone", "camera", "screen", "screen_audio"]
 Direction = Literal["send", "recv"]
