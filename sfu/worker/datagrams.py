@@ -24,6 +24,8 @@ SOCKET_BUFFER = 8 * 1024 * 1024  # bytes: a key frame to a thousand receivers is
 UDP_SEGMENT = 103
 SOL_UDP = 17
 MSG_TRUNC = 0x20
+_SO_SNDBUFFORCE = 32
+_SO_RCVBUFFORCE = 33
 MAX_SEGMENTS = 64  # of one send (UDP_MAX_SEGMENTS)
 MAX_SEND = 65_000  # bytes of one send
 
@@ -58,8 +60,11 @@ def open_udp(ip: str, port: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
+        for option, beyond_limit in ((socket.SO_RCVBUF, _SO_RCVBUFFORCE), (socket.SO_SNDBUF, _SO_SNDBUFFORCE)):
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, beyond_limit, SOCKET_BUFFER)  # for the administrator alone
+            except OSError:
+                sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)  # cut to net.core.{r,w}mem_max
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind((ip, port))

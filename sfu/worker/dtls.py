@@ -174,7 +174,7 @@ class DtlsServer:
         self.state = "connected"
 
     def _is_expected(self, connection: SSL.Connection) -> bool:
-        """All announced fingerprints must be right: RFC 8122 asks for one, but nobody announces a wrong one in good faith."""
+        """All announced fingerprints must be right: RFC 8122 asks for one, but who would announce a wrong one?"""
         certificate: Any = connection.get_peer_certificate(as_cryptography=True)
         if certificate is None:
             return False

@@ -1,7 +1,7 @@
 """A peer for tests and benchmarks: what a browser's transport does on the wire, without a browser.
 
 It checks connectivity by STUN, is the DTLS client, and sends and receives RTP and RTCP as SRTP, over UDP or TCP. It
-shares no code with the worker but the RTP and RTCP parsers: STUN is aioice's codec, DTLS is pyOpenSSL, SRTP is pylibsrtp.
+shares no code with the worker but the parsers of RTP and RTCP: STUN is aioice's codec, DTLS pyOpenSSL, SRTP pylibsrtp.
 
     made = media.create_transport(room, "sam", "send")
     sam = PeerTransport(made)
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,9 +34,10 @@ Json = dict[str, Any]
 CERTIFICATE = RTCCertificate.generateCertificate()  # one for all peers: making one takes as long as a handshake
 TIMEOUT = 5.0  # seconds for anything on one machine
 DTLS_MTU = 1200
+SOCKET_BUFFER = 1024 * 1024
 
 
-class PeerTransport(asyncio.DatagramProtocol):
+class PeerTransport:
     """One transport's other side. `rtp` and `rtcp` hold all that came, until the test clears them."""
 
     def __init__(self, made: TransportMade, *, protocol: str = "udp", profiles: Any = None) -> None:
@@ -56,7 +58,7 @@ class PeerTransport(asyncio.DatagramProtocol):
         self.receive_session: Session | None = None
         self.send_session: Session | None = None
         self._news = asyncio.Event()
-        self._transport: Any = None
+        self._socket: socket.socket | None = None
         self._tcp: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._ssl: SSL.Connection | None = None
@@ -80,13 +82,25 @@ class PeerTransport(asyncio.DatagramProtocol):
             self._tcp = await asyncio.open_connection(*self.remote)
             self._reading = asyncio.create_task(self._read_frames(self._tcp[0]))
         else:
-            self._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: self, remote_addr=self.remote
-            )
+            self._open_socket()
+
+    def _open_socket(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            self._socket.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
+        self._socket.connect(self.remote)
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._on_readable)
+
+    def _close_socket(self) -> None:
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
 
     async def connect(self) -> None:
         """ICE, then DTLS; raises TimeoutError when the other side does not answer."""
-        if self._transport is None and self._tcp is None:
+        if self._socket is None and self._tcp is None:
             await self.open()
         await self.check()
         await self.handshake()
@@ -96,16 +110,12 @@ class PeerTransport(asyncio.DatagramProtocol):
             self._reading.cancel()
         if self._tcp is not None:
             self._tcp[1].close()
-        if self._transport is not None:
-            self._transport.close()
+        self._close_socket()
 
-    async def move(self) -> None:
+    def move(self) -> None:
         """Another port, as when a network changes. ICE has to prove it anew."""
-        old = self._transport
-        self._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: self, remote_addr=self.remote
-        )
-        old.close()
+        self._close_socket()
+        self._open_socket()
 
     async def until(self, condition: Callable[[], Any], timeout: float = TIMEOUT) -> None:
         """Wait until something that came makes `condition` true."""
@@ -216,7 +226,8 @@ class PeerTransport(asyncio.DatagramProtocol):
         if self._tcp is not None:
             self._tcp[1].write(len(datagram).to_bytes(2, "big") + datagram)
         else:
-            self._transport.sendto(datagram)
+            assert self._socket is not None
+            self._socket.send(datagram)
 
     def headers(self, ssrc: int | None = None) -> list[RtpHeader]:
         """The headers of what came, of one SSRC if given."""
@@ -225,7 +236,18 @@ class PeerTransport(asyncio.DatagramProtocol):
 
     # --- what comes in ---
 
-    def datagram_received(self, data: bytes, addr: Any) -> None:
+    def _on_readable(self) -> None:
+        """All that is there: a burst must not wait for as many turns of the loop."""
+        assert self._socket is not None
+        for _ in range(100):
+            try:
+                data = self._socket.recv(2048)
+            except (BlockingIOError, ConnectionRefusedError):
+                return
+            self.receive(data)
+
+    def receive(self, data: bytes) -> None:
+        """One datagram from the worker."""
         if not data:
             return
         first = data[0]
@@ -266,7 +288,7 @@ class PeerTransport(asyncio.DatagramProtocol):
         try:
             while True:
                 length = int.from_bytes(await reader.readexactly(2), "big")
-                self.datagram_received(await reader.readexactly(length), None)
+                self.receive(await reader.readexactly(length))
         except (asyncio.IncompleteReadError, ConnectionError):
             return
 
