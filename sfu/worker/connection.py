@@ -73,6 +73,7 @@ class ControlConnection(asyncio.Protocol):
         self._on_ended = ended
         self._welcomed = False
         self._lines = LineParser(HELLO_LIMIT)
+        self._bugs = OncePerSecond(log)
         self._backlog: deque[bytes] = deque()
         self._working = False
         self._under_way: set[asyncio.Task[None]] = set()
@@ -191,7 +192,7 @@ class ControlConnection(asyncio.Protocol):
     def _own_bug(self, number: int | None, request: Request) -> None:
         # Names alone: parameters hold fingerprints and passwords.
         names = {name: getattr(request, name) for name in ("room", "peer", "recording") if hasattr(request, name)}
-        rarely.exception("control_request_failed", request=type(request).__name__, **names)
+        self._bugs.exception("control_request_failed", request=type(request).__name__, **names)
         self._refuse(number, "internal", "the worker failed; see its log")
 
     # --- what goes out ---

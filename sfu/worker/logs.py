@@ -27,26 +27,28 @@ def configure(log_format: str, *, worker_id: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    last: list[Any] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-        if log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=False)]
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter(log_format, worker_id=worker_id))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
 
+
+def formatter(log_format: str, *, worker_id: str) -> logging.Formatter:
     def add_worker(logger: Any, name: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         line["worker"] = worker_id
         return line
 
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=SHARED,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, add_worker, *last],
-        )
+    # Plain tracebacks: the handsome ones show local variables, and with them passwords and keys.
+    last: list[Any] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        if log_format == "json"
+        else [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
     )
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(logging.INFO)
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=SHARED,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, add_worker, *last],
+    )
 
 
 class OncePerSecond:

@@ -10,7 +10,7 @@ import signal
 
 import structlog
 
-from sfu.protocol import EVENTS, Heartbeat
+from sfu.protocol import EVENTS, LEASE, Heartbeat
 from sfu.worker.addresses import addresses_to_announce
 from sfu.worker.control import Control
 from sfu.worker.heartbeat import Heartbeats
@@ -25,9 +25,12 @@ DRAIN_BEAT_WITHIN = 0.5  # seconds
 
 
 class Worker:
-    """One start of a worker. `epoch` tells it from the worker of the same id that was here before."""
+    """One start of a worker. `epoch` tells it from the worker of the same id that was here before.
 
-    def __init__(self, settings: Settings) -> None:
+    `lease` is seconds; see sfu.worker.leases.
+    """
+
+    def __init__(self, settings: Settings, *, lease: float = LEASE) -> None:
         self.settings = settings
         self.epoch = secrets.token_hex(6)
         self.media = MediaServer(on_event=self._publish)
@@ -38,6 +41,7 @@ class Worker:
             secret=settings.control_secret,
             worker_id=settings.worker_id,
             epoch=self.epoch,
+            lease=lease,
         )
         self.control_port = 0
         self.heartbeats = Heartbeats(settings.redis_url, self.heartbeat)
