@@ -16,10 +16,10 @@ export function safeStorage() {
 /** A phone's battery and uplink carry less. */
 export const isPhone = () => matchMedia("(pointer: coarse) and (max-width: 800px)").matches;
 
-/** @returns {{browser: string, platform: string, mobile: boolean}} as room:join tells it */
+/** A word about the browser, for support. @returns {string} */
 export function describeDevice() {
   const browser = /Firefox\/\d+|Edg\/\d+|OPR\/\d+|Chrome\/\d+|Version\/\d+.*Safari/.exec(navigator.userAgent)?.[0] ?? "";
-  return { browser: browser.slice(0, 100), platform: (navigator.platform ?? "").slice(0, 100), mobile: isPhone() };
+  return [browser, navigator.platform, isPhone() ? "phone" : ""].filter(Boolean).join(", ").slice(0, 300);
 }
 
 /**

@@ -75,7 +75,7 @@ export class Session extends Emitter {
     return this.#state === "joined" || this.#state === "restarting";
   }
 
-  /** @param {{display_name?: string, device?: {browser: string, platform: string, mobile: boolean}}} profile */
+  /** @param {{display_name?: string, device?: string}} profile */
   join(profile) {
     this.#profile = profile;
     this.#go("joining", "asked to");
