@@ -50,13 +50,9 @@ async def mute(session: RoomSession, message: ParticipantMute) -> dict[str, Any]
 
 async def _tell_muted(session: RoomSession, person: Json, kind: str) -> None:
     hub, pid = session.hub, person["participant_id"]
-    was_on = bool(person.get(kind))
-    if was_on:
+    if kind != "screen" and person.get(kind):  # that a screen stopped is told by the media part, which closed it
         await hub.live.update_person(pid, **{kind: False})
-        if kind == "screen":
-            await hub.publish("screen:stopped", {"participant_id": pid})
-        else:
-            await hub.publish("participant:media:updated", {"participant_id": pid, "kind": kind, "enabled": False})
+        await hub.publish("participant:media:updated", {"participant_id": pid, "kind": kind, "enabled": False})
     by = {"participant_id": session.participant_id, "name": session.participant.name}
     await hub.send_to(pid, "muted:by-host", {"kind": kind, "by": by, "reason": ""})
 

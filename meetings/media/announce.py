@@ -24,7 +24,7 @@ class Announcer:
         await self.live.set_producer(participant_id, producer)
         await self.hub.publish("new-producer", {**producer, "participant_id": participant_id})
         if source == "screen":
-            await self.screen(participant_id, True)
+            await self._screen(participant_id, True)
 
     async def producer_closed(self, participant_id: str, producer_id: str, reason: str, *, tell: bool = True) -> None:
         """`tell` False: the clients learn it by another event."""
@@ -35,7 +35,7 @@ class Announcer:
             data = {"producer_id": producer_id, "participant_id": participant_id, "reason": reason}
             await self.hub.publish("producer:closed", data)
         if listed["source"] == "screen":
-            await self.screen(participant_id, False)
+            await self._screen(participant_id, False)
 
     async def paused(self, producer_id: str, paused: bool) -> None:
         """Nothing is told when it was so already, or is gone."""
@@ -46,10 +46,6 @@ class Announcer:
             data: dict[str, Any] = {"producer_id": producer_id, "participant_id": changed["participant_id"]}
             await self.hub.publish("producer:paused" if paused else "producer:resumed", data)
 
-    async def screen(self, participant_id: str, shared: bool) -> None:
-        """Said by `screen:start` and by the screen's producer, whichever comes first; nothing is told twice."""
-        person = await self.live.person(participant_id)
-        if person is None or bool(person.get("screen")) == shared:
-            return
+    async def _screen(self, participant_id: str, shared: bool) -> None:
         await self.live.update_person(participant_id, screen=shared)
         await self.hub.publish("screen:started" if shared else "screen:stopped", {"participant_id": participant_id})

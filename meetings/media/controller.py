@@ -62,15 +62,16 @@ class MediaController:
         """This process has no socket in the room any more. The media go on: others may be in it elsewhere."""
         if room := self.rooms.pop(code, None):
             await room.close()
-        if not self.rooms and self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
+        if not self.rooms:
+            if self._looking is not None:
+                self._looking.cancel()
+                self._looking = None
+            await self.pool.close()
 
     async def stop(self) -> None:
         """As if the process ended: nobody is told, the workers see the connections close."""
         for code in list(self.rooms):
             await self.close(code)
-        await self.pool.close()
 
     async def ask(self, code: str, request: Request) -> Any:
         """Ask the worker that a room is on, even when this process has nobody in that room.
@@ -143,5 +144,6 @@ def media_beside(hubs: Hubs) -> MediaController:
     return _controllers[hubs]
 
 
-def process_media() -> MediaController:
-    return media_beside(process_hubs())
+def media_holding(code: str) -> MediaController:
+    """For those who know a room and no hub: this process's media."""
+    return next((media for media in _controllers.values() if code in media.rooms), None) or media_beside(process_hubs())

@@ -14,7 +14,6 @@ from meetings.errors import Refused
 from meetings.media import messages as m
 from meetings.media.ice_servers import ice_servers
 from meetings.media.session_media import SessionMedia
-from meetings.messages import Empty
 from meetings.permissions import SOURCE_NEEDS
 from meetings.registry import on
 from meetings.session import RoomSession
@@ -33,12 +32,10 @@ from sfu.protocol import (
     RestartIce,
     ResumeConsumer,
     ResumeProducer,
-    Source,
     TransportMade,
 )
 
 LANE = "media"
-SCREEN_SOURCES: frozenset[Source] = frozenset({"screen", "screen_audio"})
 
 Data = dict[str, Any]
 
@@ -162,25 +159,6 @@ async def resume_producer(session: RoomSession, message: m.OneProducer) -> None:
     session.demand(SOURCE_NEEDS[media.own_producer(message.producer_id)])
     await media.room.request(ResumeProducer(**_owner(media), producer_id=message.producer_id))
     await media.room.announcer.paused(message.producer_id, False)
-
-
-# --- screens ---------------------------------------------------------------------------------------------------------
-
-
-@on("screen:start", Empty, needs="share", lane=LANE)
-async def start_screen(session: RoomSession, message: Empty) -> None:
-    """The room hears of it now, or has heard of it by the screen's producer."""
-    await media_of(session).room.announcer.screen(session.participant_id, True)
-
-
-@on("screen:stop", Empty, lane=LANE)
-async def stop_screen(session: RoomSession, message: Empty) -> None:
-    """Closes one's own screen and its sound. No screen: nothing to do, and no error."""
-    media = media_of(session)
-    for producer_id, source in list(media.producers.items()):
-        if source in SCREEN_SOURCES:
-            await close_own(media, producer_id)
-    await media.room.announcer.screen(session.participant_id, False)
 
 
 # --- consumers -------------------------------------------------------------------------------------------------------

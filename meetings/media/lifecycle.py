@@ -8,9 +8,10 @@ from typing import Any
 from meetings import permissions
 from meetings.errors import Refused
 from meetings.hub import Hub
-from meetings.media.controller import media_beside, process_media
-from meetings.media.handlers import SCREEN_SOURCES, ice_servers_for
+from meetings.media.controller import media_beside, media_holding
+from meetings.media.handlers import ice_servers_for
 from meetings.media.room_media import RoomMedia
+from meetings.media.screens import SCREEN_SOURCES
 from meetings.media.session_media import SessionMedia, alive
 from meetings.models import Participant, Room
 from meetings.registry import (
@@ -100,7 +101,7 @@ def room_closed(hub: Hub, data: dict[str, Any]) -> None:
 @on_room_end
 async def room_ended(room: Room) -> None:
     """The worker closes all of it; a recording that runs is made complete before it answers."""
-    media = process_media()
+    media = media_holding(room.code)
     try:
         await media.ask(room.code, CloseRoom(room=room.code))
     except InvalidRequest as error:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from meetings.live import LiveRoom
-from meetings.media.controller import MediaController, process_media
+from meetings.media.controller import MediaController, media_holding
 from meetings.media.room_media import refused
 from sfu.protocol import InvalidRequest, MarkRecording, Request, StartRecording, StopRecording
 
@@ -23,7 +23,7 @@ async def start_recording(code: str, recording_id: str, **about: Any) -> None:
 
     Raises Refused: media_unavailable without a worker, wrong_state when another recording runs.
     """
-    media = process_media()
+    media = media_holding(code)
     live = _live(media, code)
     before = await live.recording()
     started_at = datetime.now(UTC).isoformat()
@@ -37,7 +37,7 @@ async def start_recording(code: str, recording_id: str, **about: Any) -> None:
 
 async def stop_recording(code: str, recording_id: str) -> bool:
     """True: the manifest is on disk. False: no worker has it, and a sweeper finishes it from what is there."""
-    media = process_media()
+    media = media_holding(code)
     live = _live(media, code)
     running = await live.recording()
     if running is not None and running.get("recording_id") == recording_id:
@@ -54,7 +54,7 @@ async def stop_recording(code: str, recording_id: str) -> bool:
 async def mark_recording(code: str, recording_id: str, mark: dict[str, Any]) -> None:
     """A line for the timeline. Raises Refused."""
     try:
-        await _ask(process_media(), code, MarkRecording(room=code, recording=recording_id, mark=mark))
+        await _ask(media_holding(code), code, MarkRecording(room=code, recording=recording_id, mark=mark))
     except InvalidRequest as error:
         raise refused(error) from error
 

@@ -179,14 +179,6 @@ async def test_the_removed_come_in_again_when_they_are_let(join, enter, world):
     assert again.answer["you"]["participant_id"] == participant.public_id
 
 
-async def test_a_screen_is_told(join):
-    tina, sam = await join("tina"), await join("sam")
-    await tina.do("screen:start")
-    assert (await sam.event("screen:started"))["participant_id"] == tina.answer["you"]["participant_id"]
-    await tina.do("screen:stop")
-    await sam.event("screen:stopped")
-
-
 async def test_a_hook_that_fails_keeps_nobody_in(join, monkeypatch, caplog):
     async def broken(*args: object) -> None:
         raise RuntimeError("media fell over")
