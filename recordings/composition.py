@@ -1,0 +1,217 @@
+"""Decide what a composition shows, and where: timeline in, scenes with rectangles out. Pure: no files, no FFmpeg.
+
+A scene is a stretch of frames in which nobody comes or goes and no camera or screen is switched. Without a screen
+share all people stand in a grid of the largest tiles that fit; with one, the screen is large and they stand beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sfu.manifest import ENTRIES, Joined, Left, Started, TrackEnded, TrackPaused, TrackResumed, TrackStarted
+
+WIDTH, HEIGHT, FPS = 1280, 720, 30
+GAP = 8  # pixels around tiles
+MAX_TILES = 25  # a page of the classroom's own grid
+SCREEN_WIDTH, SCREEN_HEIGHT = 1024, 576
+MAX_BESIDE = 5  # tiles beside a screen
+REJOIN_WITHIN = 15.0  # seconds that people have to come back to a worker that replaced a dead one
+
+
+@dataclass(frozen=True)
+class Rect:
+    """Pixels, all even: chroma has half the resolution."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Tile:
+    rect: Rect
+    name: str
+    peer: str = ""
+    source: str = "camera"
+    producer_id: str | None = None  # None: the camera is off, the name stands alone
+    since: float = 0.0  # seconds after the start: pictures up to then are from before a pause, and stale
+
+
+@dataclass(frozen=True)
+class Scene:
+    begin: int  # frames after the start
+    end: int  # the first frame that is no longer in it
+    tiles: tuple[Tile, ...]
+
+
+@dataclass
+class _Track:
+    producer_id: str
+    peer: str
+    source: str
+    paused: bool
+    since: float = 0.0
+
+
+@dataclass
+class _Room:
+    """Who and what is there at one moment of the timeline; times are seconds after the start."""
+
+    people: dict[str, str] = field(default_factory=dict)  # peer: name, in the order of joining
+    tracks: dict[str, _Track] = field(default_factory=dict)  # video only, by producer id
+
+    def apply(self, entry: ENTRIES, seconds: float) -> None:
+        match entry:
+            case Joined():
+                self.people[entry.peer] = entry.name
+            case Left():
+                self.people.pop(entry.peer, None)
+                self.tracks = {key: track for key, track in self.tracks.items() if track.peer != entry.peer}
+            case TrackStarted(kind="video"):
+                self.people.setdefault(entry.peer, "")
+                self.tracks[entry.producer_id] = _Track(entry.producer_id, entry.peer, entry.source, entry.paused)
+            case TrackPaused() if entry.producer_id in self.tracks:
+                self.tracks[entry.producer_id].paused = True
+                self.tracks[entry.producer_id].since = seconds
+            case TrackResumed() if entry.producer_id in self.tracks:
+                self.tracks[entry.producer_id].paused = False
+            case TrackEnded():
+                self.tracks.pop(entry.producer_id, None)
+
+    def tiles(self) -> tuple[Tile, ...]:
+        live = [track for track in self.tracks.values() if not track.paused]
+        cameras = {track.peer: track for track in live if track.source == "camera"}
+        screens = [track for track in live if track.source == "screen"]
+        if not screens:
+            shown = self._people(cameras, MAX_TILES)
+            return tuple(_tile(rect, *one) for rect, one in zip(grid(len(shown)), shown, strict=True))
+        screen = screens[-1]  # the last to be shared, as in the classroom
+        shown = self._people(cameras, MAX_BESIDE)
+        large, beside = presentation(len(shown))
+        name = f"{self.people[screen.peer]} (screen)"
+        return (
+            Tile(large, name, screen.peer, "screen", screen.producer_id, screen.since),
+            *(_tile(rect, *one) for rect, one in zip(beside, shown, strict=True)),
+        )
+
+    def _people(self, cameras: dict[str, _Track], most: int) -> list[tuple[str, str, _Track | None]]:
+        """As many as there is room for, those with cameras first where not all fit; then how many others there are."""
+        everybody = [(peer, name, cameras.get(peer)) for peer, name in self.people.items()]
+        if len(everybody) <= most:
+            return everybody
+        everybody.sort(key=lambda person: person[2] is None)
+        others = len(everybody) - (most - 1)
+        return [*everybody[: most - 1], ("", f"+ {others}", None)]
+
+
+def _tile(rect: Rect, peer: str, name: str, camera: _Track | None) -> Tile:
+    if camera is None:
+        return Tile(rect, name, peer)
+    return Tile(rect, name, peer, "camera", camera.producer_id, camera.since)
+
+
+def _even(value: float) -> int:
+    return int(value) // 2 * 2
+
+
+def grid(count: int) -> list[Rect]:
+    """The largest tiles of 16:9 that fit, row by row, each row in the middle."""
+    if count == 0:
+        return []
+
+    def tile_width(columns: int) -> float:
+        rows = math.ceil(count / columns)
+        return min((WIDTH - GAP * (columns + 1)) / columns, (HEIGHT - GAP * (rows + 1)) / rows * 16 / 9)
+
+    columns = max(range(1, count + 1), key=tile_width)
+    width = _even(tile_width(columns))
+    height = _even(width * 9 / 16)
+    rows = math.ceil(count / columns)
+    top = (HEIGHT - rows * height - (rows - 1) * GAP) / 2
+    rects = []
+    for index in range(count):
+        row, column = divmod(index, columns)
+        in_row = min(columns, count - row * columns)
+        left = (WIDTH - in_row * width - (in_row - 1) * GAP) / 2
+        rects.append(Rect(_even(left + column * (width + GAP)), _even(top + row * (height + GAP)), width, height))
+    return rects
+
+
+def presentation(beside: int) -> tuple[Rect, list[Rect]]:
+    """A large rectangle for the screen, and a column of small ones at its right."""
+    screen = Rect(0, _even((HEIGHT - SCREEN_HEIGHT) / 2), SCREEN_WIDTH, SCREEN_HEIGHT)
+    width = _even(WIDTH - SCREEN_WIDTH - 2 * GAP)
+    height = _even(width * 9 / 16)
+    top = (HEIGHT - beside * height - (beside - 1) * GAP) / 2
+    column = [Rect(SCREEN_WIDTH + GAP, _even(top + row * (height + GAP)), width, height) for row in range(beside)]
+    return screen, column
+
+
+def settle(entries: Sequence[ENTRIES], last_packets: dict[str, float]) -> list[ENTRIES]:
+    """Write down what a dead worker could not: its tracks ended with their last packet, some people never came back."""
+    settled: list[ENTRIES] = []
+    tracks: set[str] = set()
+    people: set[str] = set()
+    began = False
+    for index, entry in enumerate(entries):
+        if isinstance(entry, Started):
+            if began:
+                settled += [
+                    TrackEnded(at=min(entry.at, last_packets.get(producer_id, entry.at)), producer_id=producer_id)
+                    for producer_id in sorted(tracks)
+                ]
+                back = _joined(entries[index:], until=entry.at + REJOIN_WITHIN)
+                settled += [Left(at=entry.at, peer=peer) for peer in sorted(people - back)]
+                tracks, people = set(), people & back
+            began = True
+        elif isinstance(entry, TrackStarted):
+            tracks.add(entry.producer_id)
+            people.add(entry.peer)
+        elif isinstance(entry, TrackEnded):
+            tracks.discard(entry.producer_id)
+        elif isinstance(entry, Joined):
+            people.add(entry.peer)
+        elif isinstance(entry, Left):
+            people.discard(entry.peer)
+        settled.append(entry)
+    return sorted(settled, key=lambda entry: entry.at)
+
+
+def _joined(entries: Iterable[ENTRIES], until: float) -> set[str]:
+    return {entry.peer for entry in entries if isinstance(entry, Joined | TrackStarted) and entry.at <= until}
+
+
+def frames_in(seconds: float) -> int:
+    return max(1, round(seconds * FPS))
+
+
+def plan(
+    entries: Sequence[ENTRIES], *, started_at: float, duration: float, last_packets: dict[str, float]
+) -> list[Scene]:
+    """Scenes that cover every frame of the class, each once. `last_packets`: producer id to seconds since the epoch."""
+    total = frames_in(duration)
+    room = _Room()
+    scenes: list[Scene] = []
+
+    def show(begin: int, end: int) -> None:
+        if begin >= end:
+            return
+        tiles = room.tiles()
+        if scenes and scenes[-1].tiles == tiles:
+            scenes[-1] = Scene(scenes[-1].begin, end, tiles)
+        else:
+            scenes.append(Scene(begin, end, tiles))
+
+    position = 0
+    for entry in settle(entries, last_packets):
+        seconds = entry.at - started_at
+        frame = min(max(position, round(seconds * FPS)), total)
+        if frame > position:
+            show(position, frame)
+            position = frame
+        room.apply(entry, seconds)
+    show(position, total)
+    return scenes

@@ -1,0 +1,176 @@
+"""Read a producer's packet log (classic rtpdump), trusting nothing in it: it came from the network through a crash.
+
+A log cut short by a crash is read as far as it goes; a packet that makes no sense is counted and skipped. The layout
+stands in `sfu.manifest`; RTP in RFC 3550, section 5.1, its sender reports in section 6.4.1.
+"""
+
+from __future__ import annotations
+
+import heapq
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from sfu.manifest import RTPDUMP_MAGIC
+
+START = struct.Struct(">IIIHH")
+RECORD = struct.Struct(">HHI")
+RTP = struct.Struct(">BBHII")
+SENDER_REPORT = 200
+NTP_EPOCH = 2208988800  # seconds from 1900 to 1970
+REORDER_WAIT = 2.0  # seconds that a repaired packet may come late: the worker gives up asking before
+REORDER_PACKETS = 2048  # and never more than this many are held
+
+
+class PacketError(ValueError):
+    """A log or packet that makes no sense."""
+
+
+class RtpPacket(NamedTuple):
+    arrival: float  # seconds since the Unix epoch, by the worker's clock
+    sequence_number: int
+    timestamp: int
+    marker: bool
+    payload_type: int
+    payload: bytes
+
+
+class SenderReport(NamedTuple):
+    arrival: float
+    ntp: float  # seconds since the Unix epoch, by the sender's clock
+    timestamp: int  # the same moment in the packets' clock
+
+
+def parse_rtp(data: bytes, arrival: float) -> RtpPacket:
+    if len(data) < RTP.size:
+        raise PacketError("shorter than an RTP header")
+    first, second, sequence_number, timestamp, _ssrc = RTP.unpack_from(data)
+    if first >> 6 != 2:
+        raise PacketError("not RTP version 2")
+    begin = RTP.size + 4 * (first & 0x0F)
+    if first & 0x10:
+        if len(data) < begin + 4:
+            raise PacketError("cut inside the header extension")
+        begin += 4 + 4 * int.from_bytes(data[begin + 2 : begin + 4])
+    end = len(data)
+    if first & 0x20:
+        padding = data[-1]
+        if padding == 0:
+            raise PacketError("padding of no length")
+        end -= padding
+    if begin > end:
+        raise PacketError("header and padding are longer than the packet")
+    return RtpPacket(arrival, sequence_number, timestamp, bool(second & 0x80), second & 0x7F, data[begin:end])
+
+
+def parse_sender_reports(data: bytes, arrival: float) -> list[SenderReport]:
+    """The sender reports of a compound RTCP packet; anything else in it is passed over."""
+    reports = []
+    position = 0
+    while position + 4 <= len(data):
+        kind, words = data[position + 1], int.from_bytes(data[position + 2 : position + 4])
+        end = position + 4 + 4 * words
+        if data[position] >> 6 != 2 or end > len(data):
+            raise PacketError("not RTCP, or cut short")
+        if kind == SENDER_REPORT and words >= 6:
+            seconds, fraction, timestamp = struct.unpack_from(">III", data, position + 8)
+            reports.append(SenderReport(arrival, seconds - NTP_EPOCH + fraction / 2**32, timestamp))
+        position = end
+    return reports
+
+
+class PacketLog:
+    """One log; iterating yields its packets and sender reports in the order of their arrival."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.bad = 0  # records that made no sense, after one iteration
+
+    def __iter__(self) -> Iterator[RtpPacket | SenderReport]:
+        with self.path.open("rb") as file:
+            yield from self._read(file)
+
+    def _read(self, file: BinaryIO) -> Iterator[RtpPacket | SenderReport]:
+        self.bad = 0
+        if file.read(len(RTPDUMP_MAGIC)) != RTPDUMP_MAGIC:
+            return  # the worker died before it had written the first line
+        header = file.read(START.size)
+        if len(header) < START.size:
+            return
+        seconds, microseconds, *_ = START.unpack(header)
+        start = seconds + microseconds / 1e6
+        while len(record := file.read(RECORD.size)) == RECORD.size:
+            length, packet_length, milliseconds = RECORD.unpack(record)
+            if length < RECORD.size:
+                self.bad += 1
+                return  # no length, no way on
+            data = file.read(length - RECORD.size)
+            if len(data) < length - RECORD.size:
+                return  # the worker died inside this record
+            arrival = start + milliseconds / 1000
+            try:
+                if packet_length == 0:
+                    yield from parse_sender_reports(data, arrival)
+                else:
+                    yield parse_rtp(data[:packet_length], arrival)
+            except PacketError:
+                self.bad += 1
+
+
+class Unwrapper:
+    """Turn numbers that wrap at 2**bits into ones that do not, each the nearest to the one before."""
+
+    def __init__(self, bits: int) -> None:
+        self._modulus = 1 << bits
+        self._last: int | None = None
+
+    def __call__(self, value: int) -> int:
+        if self._last is None:
+            self._last = value
+        else:
+            half = self._modulus >> 1
+            self._last += (value - self._last + half) % self._modulus - half
+        return self._last
+
+
+class Numbered(NamedTuple):
+    """A packet in its place: both numbers without wrap, and whether packets are missing before it."""
+
+    sequence: int
+    timestamp: int
+    gap: bool
+    packet: RtpPacket
+
+
+def in_order(packets: Iterable[RtpPacket | SenderReport]) -> Iterator[Numbered]:
+    """RTP packets by sequence number, waiting for repaired ones as long as they can still come; no doubles."""
+    sequences, timestamps = Unwrapper(16), Unwrapper(32)
+    waiting: list[tuple[int, int, int, RtpPacket]] = []
+    expected: int | None = None
+    count = 0
+
+    def due(now: float) -> bool:
+        first = waiting[0]
+        return first[0] == expected or len(waiting) > REORDER_PACKETS or now - first[3].arrival > REORDER_WAIT
+
+    def release() -> Numbered | None:
+        nonlocal expected
+        sequence, _, timestamp, packet = heapq.heappop(waiting)
+        if expected is not None and expected - REORDER_PACKETS < sequence < expected:
+            return None  # a double, or too late
+        gap = expected is not None and sequence != expected
+        expected = sequence + 1
+        return Numbered(sequence, timestamp, gap, packet)
+
+    for packet in packets:
+        if isinstance(packet, SenderReport):
+            continue
+        count += 1
+        heapq.heappush(waiting, (sequences(packet.sequence_number), count, timestamps(packet.timestamp), packet))
+        while waiting and due(packet.arrival):
+            if (numbered := release()) is not None:
+                yield numbered
+    while waiting:
+        if (numbered := release()) is not None:
+            yield numbered
