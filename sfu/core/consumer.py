@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 DEFAULT_RTT = 0.1  # seconds, until a report tells
+REPAIR_OVERHEAD = 18  # bytes: the original number and the SRTP tag
 MIN_RTT = 0.02  # seconds: a report can be wrong, a repeat at once is never useful
 
 
@@ -152,7 +153,7 @@ class Consumer:
             if now - self._resent.get(out, -1e9) < rtt:
                 dropped["nack_repeated"] += 1
                 continue
-            if not transport.may_resend(len(packet.data)):
+            if not transport.may_resend(len(packet.data) + REPAIR_OVERHEAD):
                 dropped["nack_limit"] += 1
                 continue
             if len(self._resent) > 3000:

@@ -31,6 +31,7 @@ _PASSED_ON = (
 
 class Producer:
     INACTIVE_AFTER = 1.0  # seconds without a packet after which a layer counts as not sent
+    SILENT_AFTER = 0.5  # the same for the layer that is forwarded, while others go on: the picture stands still
     UPGRADE_AFTER = 2.0  # seconds that a better layer must have been there, or pictures flicker between two
 
     def __init__(
@@ -105,8 +106,12 @@ class Producer:
         if self.paused:
             self.agenda.dropped["paused"] += 1
             return
-        if self.groups[0].target is None:
-            self._aim(stream)
+        target = self.groups[0].target
+        if target is not stream:
+            if target is None:
+                self._aim(stream)
+            elif packet.arrived - (target.last_packet_at or 0.0) > self.SILENT_AFTER:
+                self.choose_layer(packet.arrived)
         for group in self.groups:
             group.forward(stream, packet)
 
@@ -135,12 +140,15 @@ class Producer:
             group.target = stream
 
     def choose_layer(self, now: float) -> None:
-        """Aim at the best layer that is being sent. Called each second, and when a key frame is wanted."""
+        """Aim at the best layer that is being sent."""
         if len(self.streams) == 1 or self.paused:
             return
         target = self.groups[0].target
         active = [
-            s for s in self.streams if s.last_packet_at is not None and now - s.last_packet_at < self.INACTIVE_AFTER
+            s
+            for s in self.streams
+            if s.last_packet_at is not None
+            and now - s.last_packet_at < (self.SILENT_AFTER if s is target else self.INACTIVE_AFTER)
         ]
         if target is None or not active:
             return  # a still screen sends nothing for a while, and comes back in the same layer

@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 
 MTU = 1200  # bytes a datagram, as browsers use: no path known carries less
 RECORD_HEADER = 13  # bytes of a DTLS 1.2 record before its fragment
-MAX_FAILURES = 3  # handshakes that may fail before the transport is given up
+ALERT = 21  # the content type of a record
+MAX_FAILURES = 20  # handshakes that may fail before the transport is given up
 HANDSHAKE_RECORDS = 64 * 1024  # bytes that a handshake may take in: a big one is 10 KiB
 
 CIPHERS = b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA"
@@ -99,6 +100,8 @@ class DtlsServer:
             return
         try:
             if self.state == "connecting":
+                if datagram[0] == ALERT and datagram[3:5] == b"\x00\x00":
+                    return  # nothing proves an alert that is not encrypted; a client that gave up just falls silent
                 self._taken += len(datagram)
                 if self._taken > HANDSHAKE_RECORDS:
                     self._fail("handshake too long")
@@ -201,12 +204,10 @@ class DtlsServer:
         if self._failures >= MAX_FAILURES:
             self._give_up(reason)
         else:
-            self._collect()
-            self._connect()
+            self._connect()  # without a word: an alert in answer to junk would end the client's handshake too
 
     def _give_up(self, reason: str) -> None:
         logger.debug("DTLS handshake failed: %s", reason)
-        self._collect()
         self.state = "failed"
         self._connection = None
 

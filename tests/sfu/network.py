@@ -1,0 +1,116 @@
+"""A room on a fake network, in fake time: the core alone, without sockets, DTLS or SRTP.
+
+What peers send goes straight into their transports; what the core wants to send is rendered as the shell would, and
+put into the receivers' hands. `network.advance(1.0)` costs nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from typing import Any
+
+from sfu.core.agenda import TICK, Agenda
+from sfu.core.consumer import Consumer
+from sfu.core.layout import MID_AT, TRANSPORT_CC_HEAD, patch_mid, patch_mid_and_transport_cc
+from sfu.core.producer import Producer
+from sfu.core.router import Router
+from sfu.core.rtcp import RtcpPacket, parse_compound
+from sfu.core.rtp import RtpHeader, parse_rtp
+from sfu.core.transport import Transport
+from sfu.protocol import Direction, Kind
+from tests.sfu.peer import receiver_capabilities
+
+
+class FakePeer:
+    """One transport's other end."""
+
+    def __init__(self, network: FakeNetwork, transport: Transport) -> None:
+        self.network = network
+        self.transport = transport
+        self.rtp: list[bytes] = []
+        self.rtcp: list[RtcpPacket] = []
+
+    def send_rtp(self, *packets: bytes) -> None:
+        for packet in packets:
+            self.transport.receive_rtp(packet, len(packet), self.network.now)
+        self.network.deliver()
+
+    def send_rtcp(self, *packets: Any) -> None:
+        self.transport.receive_rtcp(b"".join(packet.serialize() for packet in packets), self.network.now)
+        self.network.deliver()
+
+    def headers(self) -> list[RtpHeader]:
+        return [parse_rtp(packet) for packet in self.rtp]
+
+    def payloads(self) -> list[bytes]:
+        return [p[h.payload_offset : h.payload_end] for p, h in zip(self.rtp, self.headers(), strict=True)]
+
+    def heard(self, kind: type) -> list[Any]:
+        return [packet for packet in self.rtcp if isinstance(packet, kind)]
+
+
+class FakeNetwork:
+    def __init__(self) -> None:
+        self.now = 1000.0
+        ids = (f"id{number}" for number in itertools.count())
+        self.agenda = Agenda(random_bits=random.Random(1).getrandbits, clock_offset=1e9)
+        self.router = Router("room", self.agenda, new_id=lambda: next(ids))
+        self.peers: dict[Transport, FakePeer] = {}
+        self.events: list[Any] = []
+        self.each_tick: list[Callable[[], None]] = []
+
+    def join(self, name: str, direction: Direction) -> FakePeer:
+        transport = self.router.create_transport(self.router.open_peer(name, name), direction)
+        transport.connected = True
+        peer = self.peers[transport] = FakePeer(self, transport)
+        return peer
+
+    def produce(self, peer: FakePeer, kind: Kind, parameters: dict[str, Any], *, paused: bool = False) -> Producer:
+        made = self.router.create_producer(
+            peer.transport,
+            kind=kind,
+            source="camera" if kind == "video" else "microphone",
+            rtp_parameters=parameters,
+            paused=paused,
+            now=self.now,
+        )
+        return self.router.producers[made.producer_id]
+
+    def consume(self, peer: FakePeer, producer: Producer, *, resume: bool = True) -> Consumer:
+        made = self.router.create_consumer(
+            peer.transport, producer_id=producer.id, rtp_capabilities=receiver_capabilities()
+        )
+        consumer = peer.transport.consumers[made.consumer_id]
+        if resume:
+            consumer.resume(self.now)
+        self.deliver()
+        return consumer
+
+    def advance(self, seconds: float) -> None:
+        for _ in range(round(seconds / TICK)):
+            self.now += TICK
+            for action in self.each_tick:
+                action()
+            self.agenda.tick(self.now)
+            self.deliver()
+
+    def deliver(self) -> None:
+        buffer = bytearray(65536)
+        for burst in self.agenda.take_bursts():
+            for consumer in burst.members:
+                transport = consumer.transport
+                for at, size in burst.render(buffer, 16, self.now):
+                    packet = buffer[at : at + size]
+                    if consumer.producer.is_video:
+                        number = transport.next_transport_sequence()
+                        patch_mid_and_transport_cc(packet, MID_AT, consumer.mid, TRANSPORT_CC_HEAD, number)
+                    else:
+                        patch_mid(packet, MID_AT, consumer.mid)
+                    self.peers[transport].rtp.append(bytes(packet))
+        for transport, packet in self.agenda.take_packets():
+            self.peers[transport].rtp.append(bytes(packet))
+        for transport, report in self.agenda.take_reports():
+            self.peers[transport].rtcp.extend(parse_compound(report))
+        self.events += self.agenda.take_events()
