@@ -15,10 +15,10 @@ from meetings.permissions import SETTINGS, Role
 MAX_FRAME = 64 * 1024  # bytes
 MAX_METADATA = 8 * 1024  # bytes, as JSON
 
-Key = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+Key = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 # PostgreSQL stores no NUL, and neither a name nor a message needs one.
-Text = Annotated[str, Meta(min_length=1, max_length=5000, pattern=r"^[^\x00]*$")]
-Name = Annotated[str, Meta(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Text = Annotated[str, Meta(min_length=1, max_length=5000, pattern=r"^[^\x00]*\Z")]
+Name = Annotated[str, Meta(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 Sequence = Annotated[int, Meta(ge=0, le=2**53)]
 Measure = Annotated[float, Meta(ge=0, le=1e12)]
 
@@ -72,7 +72,7 @@ class ParticipantMute(Message, frozen=True):
 
 class ParticipantRemove(Message, frozen=True):
     participant_id: Key
-    reason: Annotated[str, Meta(max_length=200, pattern=r"^[^\x00]*$")] = ""
+    reason: Annotated[str, Meta(max_length=200, pattern=r"^[^\x00]*\Z")] = ""
 
 
 class ParticipantRoleUpdate(Message, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from typing import Any
@@ -53,6 +54,7 @@ ERROR_CODES: dict[services.Reason, errors.ErrorCode] = {
     "full": "meeting_full",
 }
 CLOSE_TRY_LATER = 1013
+BEGINS_WITH_ID = re.compile(rb'\s*\{\s*"id"\s*:\s*(\d{1,15})\s*[,}]')
 
 
 class RoomSocket(AsyncWebsocketConsumer):
@@ -253,10 +255,12 @@ class RoomSocket(AsyncWebsocketConsumer):
 
 
 def _readable_id(frame: bytes) -> int | None:
+    """The id of a request that is wrong, for its answer; of one that is not even JSON, when it begins with it."""
     try:
         return msgspec.json.decode(frame, type=EnvelopeId).id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        begins = BEGINS_WITH_ID.match(frame)
+        return int(begins[1]) if begins else None
 
 
 def origin_allowed(scope: WebSocketScope | dict[str, Any], *, required: bool) -> bool:

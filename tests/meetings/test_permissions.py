@@ -59,7 +59,7 @@ def test_roles_are_given_from_above_only():
     assert not outranks("co-host", "co-host")
 
 
-# --- on the socket ----------------------------------------------------------------------------------------------------
+# --- on the socket ---------------------------------------------------------------------------------------------------
 
 OURS = ("meetings.handlers",)
 PEOPLE = {"host": "tina", "co-host": "asa", "presenter": "pia", "attendee": "sam", "guest": "guest"}
