@@ -30,8 +30,8 @@ test("the first retry comes within 100 to 300 ms, and no wait is longer than 5 s
   assert.ok(retryDelay(20, () => 0) > retryDelay(0, () => 0.999), "later waits are longer");
 });
 
-test("the first four retries fall within three seconds, in which a server restarts", () => {
-  const waits = [0, 1, 2, 3].map((attempt) => retryDelay(attempt, () => 0.999));
+test("the first five retries fall within three seconds, in which a server restarts", () => {
+  const waits = [0, 1, 2, 3, 4].map((attempt) => retryDelay(attempt, () => 0.999));
   assert.ok(waits.reduce((sum, wait) => sum + wait) < 3000);
 });
 
@@ -79,9 +79,21 @@ test("an unanswered request gives the dead line up and makes another", async () 
 
 test("a handshake that hangs is given up", () => {
   connection.start();
-  mock.timers.tick(5000);
+  mock.timers.tick(10_000);
   assert.equal(sockets[0].closedWith, 4000);
   mock.timers.tick(300);
+  assert.equal(sockets.length, 2);
+});
+
+test("a handshake from before the network came back is not waited for", () => {
+  mock.timers.reset();
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  connection.start();
+  connection.retryNow();
+  assert.equal(sockets.length, 1, "it has only just begun");
+  mock.timers.tick(2000);
+  connection.retryNow();
+  assert.equal(sockets[0].closedWith, 4000);
   assert.equal(sockets.length, 2);
 });
 

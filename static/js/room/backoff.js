@@ -5,7 +5,7 @@
  */
 
 const FIRST = 300; // ms: the first retry comes within 100 to 300 ms
-const GROWTH = 1.5; // the fourth retry still falls within three seconds, in which a server restarts
+const GROWTH = 1.3; // half a dozen tries fall within the three seconds in which a server restarts
 const LIMIT = 5000; // ms
 
 /**

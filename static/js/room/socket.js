@@ -10,7 +10,9 @@ import { Emitter } from "./emitter.js";
 export const FINAL_CLOSE_CODES = Object.freeze({
   4001: "unauthenticated", 4003: "removed", 4004: "ended", 4009: "replaced",
 });
-const OPEN_TIMEOUT = 5000; // ms: a handshake that takes longer goes to a server that is gone
+// ms. Longer than a server takes to start: where its listening socket outlives it, the first in the queue is served first.
+const OPEN_TIMEOUT = 10_000;
+const STALE = 2000; // ms after which a handshake from before the network came back is not waited for
 const REQUEST_TIMEOUT = 8000; // ms
 
 /** A request that was refused, timed out or lost its connection. `code` is stable, `message` is for people. */
@@ -55,6 +57,7 @@ export class RoomConnection extends Emitter {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #openTimer;
   #lastSeq = 0;
+  #began = 0; // ms, of the handshake under way
   /** @type {ServerEvent[] | null} held back until the join's answer says from which number they count */
   #held = [];
 
@@ -96,7 +99,9 @@ export class RoomConnection extends Emitter {
 
   /** Try now instead of waiting for the next turn: the network is back, or somebody pressed "Rejoin now". */
   retryNow() {
-    if (!this.#wanted || this.#socket) return;
+    if (!this.#wanted || this.isOpen) return;
+    if (this.#socket && Date.now() - this.#began < STALE) return;
+    this.#drop(4000);
     clearTimeout(this.#retryTimer);
     this.#connect();
   }
@@ -152,6 +157,7 @@ export class RoomConnection extends Emitter {
   #connect() {
     this.#held = [];
     const socket = this.#makeSocket(this.#url);
+    this.#began = Date.now();
     this.#socket = socket;
     this.#openTimer = setTimeout(() => this.#socket === socket && this.reconnect(), OPEN_TIMEOUT);
     socket.onopen = () => {
