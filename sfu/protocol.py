@@ -135,6 +135,12 @@ class OpenRoom(Request, tag="room.open"):
     result: ClassVar[type[Struct]] = RoomState
 
 
+class ReleaseRoom(Request, tag="room.release"):
+    """The web process has nobody in the room any more: no events of it from now on. Others may be in it elsewhere."""
+
+    room: Id
+
+
 class CloseRoom(Request, tag="room.close"):
     room: Id
 
@@ -273,7 +279,7 @@ class GetStats(Request, tag="stats"):
 
 
 REQUESTS = (
-    Hello | OpenRoom | CloseRoom | OpenPeer | ReleasePeer | ClosePeer
+    Hello | OpenRoom | ReleaseRoom | CloseRoom | OpenPeer | ReleasePeer | ClosePeer
     | CreateTransport | ConnectTransport | RestartIce
     | CreateProducer | CloseProducer | PauseProducer | ResumeProducer
     | CreateConsumer | PauseConsumer | ResumeConsumer | CloseConsumer

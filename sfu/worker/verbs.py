@@ -48,6 +48,12 @@ def open_room(control: Control, connection: ControlConnection, request: p.OpenRo
     return control.open_room(connection, request.room)
 
 
+@verb(p.ReleaseRoom)
+def release_room(control: Control, connection: ControlConnection, request: p.ReleaseRoom) -> Struct:
+    connection.rooms.discard(request.room)
+    return Nothing()
+
+
 @verb(p.CloseRoom)
 async def close_room(control: Control, connection: ControlConnection, request: p.CloseRoom) -> Struct:
     await control.close_room(request.room)
