@@ -33,6 +33,7 @@ class RoomSession:
         self.wire = wire
         self.joined = False
         self.returning = False  # the same session came back: its transports may be alive
+        self.replaces = False  # another tab, or this page before a reload, had been in: what that had is void
         self.after = 0  # events numbered up to here were sent, or stand in the snapshot
         self.media: Any = None
         self.stats: StatsReport | None = None  # the browser's last word on its connection

@@ -30,6 +30,7 @@ async def join(session: RoomSession, message: RoomJoin) -> dict[str, Any]:
     hub, pid = session.hub, session.participant_id
     session.session_id = entered.session
     session.returning = entered.outcome == "returned"
+    session.replaces = entered.outcome == "replaced"
     if entered.outcome != "joined":
         await hub.close_participant(pid, CLOSE_REPLACED, keep=session.socket_id)
     about = {"name": session.participant.name, "role": session.role, "connected": True}

@@ -101,8 +101,9 @@ class MediaController:
             try:
                 await self.look(now)
             except (RedisError, OSError) as error:
+                if self._trusted_from <= now:  # once a time that Redis is away
+                    log.warning("Media workers' heartbeats cannot be read: %s", error)
                 self._trusted_from = now + TRUST_AFTER
-                log.warning("Media workers' heartbeats cannot be read: %s", error)
             except Exception:
                 log.exception("Looking after the media workers failed")
 

@@ -35,6 +35,7 @@ from sfu.protocol import (
     ProducerClosed,
     RecordingFailed,
     ReleasePeer,
+    ReleaseRoom,
     Request,
     RoomState,
     StartRecording,
@@ -43,6 +44,7 @@ from sfu.protocol import (
 log = logging.getLogger(__name__)
 
 JOIN_WITHIN = 2.5  # seconds: a join waits no longer for media, they can come later
+PATIENCE = 1.0  # seconds for an answer that nothing depends on
 RETRY_FIRST, RETRY_MOST = 0.1, 0.5  # seconds between two tries to find a worker
 WORKERS_TRIED = 3  # in one try
 ASKED_FOR = frozenset({"left", "removed", "replaced", "ended", "lost"})  # reasons that we give
@@ -62,6 +64,7 @@ class RoomMedia:
         self._opening = asyncio.Lock()
         self._recovery: asyncio.Task[None] | None = None
         self._closed_lately: deque[str] = deque(maxlen=REMEMBERED)
+        self._last_words: set[asyncio.Task[None]] = set()
         self._events: asyncio.Queue[EVENTS] = asyncio.Queue()
         self._hearing = asyncio.create_task(self._hear(), name=f"media events of {self.code}")
 
@@ -201,15 +204,22 @@ class RoomMedia:
         try:
             async with asyncio.timeout(JOIN_WITHIN):
                 await self.ready()
-                if not media.session.returning:  # what another tab, or this page before a reload, had is void
+                if media.session.replaces:
                     await self._close_peer(media.peer, "replaced")
                 state: PeerState = await self.request(self._open_peer(media))
                 media.adopt(state)
+                await self._list(media.peer, state)
                 return state
         except (Refused, TimeoutError, RedisError, OSError) as error:
             log.info("%s joined %s without media: %s", media.peer, self.code, error)
             media.session.after_answer(lambda: self._wait(media))
             return None
+
+    async def _list(self, peer: str, state: PeerState) -> None:
+        """Redis may have come back empty: what the worker still has of this person is told to the room again."""
+        for one in state.producers:
+            if await self.hub.live.producer(one.producer_id) is None:
+                await self.announcer.new_producer(peer, one.producer_id, one.kind, one.source, paused=one.paused)
 
     def _wait(self, media: SessionMedia) -> None:
         media.waiting = True
@@ -237,10 +247,13 @@ class RoomMedia:
         await self.try_request(ClosePeer(room=self.code, peer=peer, reason=reason))
 
     async def try_request(self, request: Request) -> None:
-        """Ask what need not be done when it cannot be: the worker is gone, or has done it already."""
+        """Ask what need not be done when it cannot be: the worker is gone, or has done it already.
+
+        A worker that hangs does it when it goes on; leaving a class does not wait for that.
+        """
         if self.client is not None and not self.client.closed:
             try:
-                await self.client.request(request)
+                await self.client.request(request, timeout=PATIENCE)
             except InvalidRequest as error:
                 log.debug("%s: %s", type(request).__name__, error)
 
@@ -251,6 +264,9 @@ class RoomMedia:
 
     async def close(self) -> None:
         """This process has nobody in the room any more."""
+        release = asyncio.create_task(self.try_request(ReleaseRoom(room=self.code)))  # nobody waits for a worker here
+        self._last_words.add(release)
+        release.add_done_callback(self._last_words.discard)
         for task in (self._hearing, self._recovery):
             if task is not None:
                 task.cancel()

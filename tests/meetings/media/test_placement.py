@@ -24,21 +24,33 @@ async def heartbeat(connection, worker_id, epoch="1", **fields):
     await connection.set(HEARTBEAT_KEY.format(worker_id=worker_id), msgspec.json.encode(beat), ex=4)
 
 
+async def placed_by(placements, room, unreachable=()):
+    placed = await placements.place(room, unreachable)
+    assert placed is not None
+    return placed.placement
+
+
+async def ordered(placements):
+    order = await placements.order("algebra")
+    assert order is not None
+    return order
+
+
 async def test_twenty_processes_place_a_room_on_the_same_worker(connection):
     for number in range(8):
         await heartbeat(connection, f"w{number}")
-    placed = await asyncio.gather(*[Placements(connection, region="").place("algebra") for _ in range(20)])
-    assert len({one.placement for one in placed}) == 1
+    placed = await asyncio.gather(*[placed_by(Placements(connection), "algebra") for _ in range(20)])
+    assert len(set(placed)) == 1
 
 
 async def test_processes_that_see_different_loads_still_agree(connection):
     await heartbeat(connection, "a", peers=500)
     await heartbeat(connection, "b")
-    first = await Placements(connection).place("algebra")
-    assert first.placement.worker_id == "b"
+    first = await placed_by(Placements(connection), "algebra")
+    assert first.worker_id == "b"
     await heartbeat(connection, "a")
     await heartbeat(connection, "b", peers=500)
-    assert (await Placements(connection).place("algebra")).placement == first.placement
+    assert await placed_by(Placements(connection), "algebra") == first
 
 
 async def test_without_a_worker_there_is_no_place(connection):
@@ -50,7 +62,7 @@ async def test_a_draining_worker_keeps_its_rooms_and_gets_no_new_ones(connection
     placements = Placements(connection)
     await placements.place("algebra")
     await heartbeat(connection, "a", draining=True)
-    assert (await placements.place("algebra")).placement.worker_id == "a"
+    assert (await placed_by(placements, "algebra")).worker_id == "a"
     assert await placements.place("biology") is None
 
 
@@ -60,8 +72,8 @@ async def test_a_room_moves_when_its_workers_heartbeat_is_gone(connection):
     await placements.place("algebra")
     await connection.delete(HEARTBEAT_KEY.format(worker_id="a"))
     await heartbeat(connection, "b")
-    assert (await placements.place("algebra")).placement.worker_id == "b"
-    assert (await placements.order("algebra")).reason == "worker_lost"
+    assert (await placed_by(placements, "algebra")).worker_id == "b"
+    assert (await ordered(placements)).reason == "worker_lost"
 
 
 async def test_a_worker_that_started_anew_is_another_worker(connection):
@@ -69,29 +81,29 @@ async def test_a_worker_that_started_anew_is_another_worker(connection):
     placements = Placements(connection)
     await placements.place("algebra")
     await heartbeat(connection, "a", epoch="2")
-    assert (await placements.place("algebra")).placement == Placement("a", "2")
+    assert await placed_by(placements, "algebra") == Placement("a", "2")
     assert await placements.order("algebra")
 
 
 async def test_a_room_moves_off_a_worker_that_cannot_be_reached_although_its_heartbeat_is_there(connection):
     await heartbeat(connection, "a")
     placements = Placements(connection)
-    gone = (await placements.place("algebra")).placement
+    gone = await placed_by(placements, "algebra")
     await heartbeat(connection, "b")
-    assert (await placements.place("algebra", unreachable={gone})).placement.worker_id == "b"
+    assert (await placed_by(placements, "algebra", {gone})).worker_id == "b"
 
 
 async def test_of_many_processes_that_see_a_worker_go_one_gives_up_and_all_know_of_the_order(connection):
     await heartbeat(connection, "a")
     processes = [Placements(connection) for _ in range(10)]
-    gone = (await processes[0].place("algebra")).placement
+    gone = await placed_by(processes[0], "algebra")
     await connection.delete(HEARTBEAT_KEY.format(worker_id="a"))
     given_up = await asyncio.gather(*[process.give_up("algebra", gone, "worker_lost") for process in processes])
     assert given_up.count(True) == 1
     await heartbeat(connection, "b")
-    placed = await asyncio.gather(*[process.place("algebra") for process in processes])
-    assert {one.placement.worker_id for one in placed} == {"b"}
-    orders = await asyncio.gather(*[process.order("algebra") for process in processes])
+    placed = await asyncio.gather(*[placed_by(process, "algebra") for process in processes])
+    assert {one.worker_id for one in placed} == {"b"}
+    orders = await asyncio.gather(*[ordered(process) for process in processes])
     assert len(set(orders)) == 1
     await processes[5].fulfilled("algebra", orders[5])
     assert await processes[0].order("algebra") is None
@@ -103,7 +115,7 @@ async def test_of_many_processes_that_see_a_worker_go_one_gives_up_and_all_know_
 async def test_who_joins_without_a_worker_is_told_later_but_not_when_there_is_one(connection):
     placements = Placements(connection)
     assert await placements.order_restart("algebra", "no_worker")
-    order = await placements.order("algebra")
+    order = await ordered(placements)
     assert order.reason == "no_worker"
     assert await placements.order_restart("algebra", "no_worker")
     assert await placements.order("algebra") == order  # a second one who waits waits for the same
@@ -116,18 +128,18 @@ async def test_who_joins_without_a_worker_is_told_later_but_not_when_there_is_on
 async def test_an_order_that_is_fulfilled_late_takes_no_newer_one_away(connection):
     await heartbeat(connection, "a")
     placements = Placements(connection)
-    await placements.give_up("algebra", (await placements.place("algebra")).placement, "worker_lost")
-    old = await placements.order("algebra")
+    await placements.give_up("algebra", await placed_by(placements, "algebra"), "worker_lost")
+    old = await ordered(placements)
     await heartbeat(connection, "a", epoch="2")
-    await placements.give_up("algebra", (await placements.place("algebra")).placement, "worker_lost")
+    await placements.give_up("algebra", await placed_by(placements, "algebra"), "worker_lost")
     await placements.fulfilled("algebra", old)
-    assert (await placements.order("algebra")).token == "2"
+    assert (await ordered(placements)).token == "2"
 
 
 async def test_a_placement_that_redis_lost_is_put_back_unless_another_stands_there(connection):
     await heartbeat(connection, "a")
     placements = Placements(connection)
-    mine = (await placements.place("algebra")).placement
+    mine = await placed_by(placements, "algebra")
     await connection.flushall()
     await placements.keep("algebra", mine)
     assert await placements.current("algebra") == mine
@@ -146,7 +158,7 @@ async def test_a_heartbeat_that_is_not_ours_is_passed_over(connection):
 async def test_a_room_that_ended_leaves_nothing_behind(connection):
     await heartbeat(connection, "a")
     placements = Placements(connection)
-    gone = (await placements.place("algebra")).placement
+    gone = await placed_by(placements, "algebra")
     await placements.give_up("algebra", gone, "worker_lost")
     await placements.place("algebra")
     await placements.forget("algebra")

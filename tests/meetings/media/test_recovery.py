@@ -12,8 +12,9 @@ from meetings.media.controller import media_beside
 from meetings.media.hooks import on_media_restart
 from meetings.media.placement import Placements
 from meetings.media.recording import mark_recording, start_recording, stop_recording
+from sfu.client import WorkerClient
 from sfu.manifest import MANIFEST, TIMELINE, Mark, Started, read_timeline
-from sfu.protocol import GetStats
+from sfu.protocol import ClosePeer, GetStats, OpenPeer, OpenRoom, ReleaseRoom
 from tests.meetings.media.conftest import DTLS
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -284,6 +285,47 @@ async def test_one_recording_a_room_and_marks_in_its_timeline(worker, come, medi
     assert marks == [{"chat": "hello"}]
 
 
+# --- one peer --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", ["error", "lease"])
+async def test_when_the_worker_closes_a_peer_by_itself_that_browser_alone_comes_again(
+    worker, come, enter, media, world, reason
+):
+    tina, sam = await come("tina"), await come("sam")
+    microphone = await sam.produce("microphone")
+    room = media.rooms[world.room.code]
+    await room.client.request(ClosePeer(room=room.code, peer=sam.id, reason=reason))
+    assert await sam.client.until_closed() == 1012
+    assert (await tina.client.event("producer:closed"))["producer_id"] == microphone
+    back = await enter("sam")
+    answer = await back.join(session=sam.answer["session"], last_seq=sam.answer["last_seq"])
+    assert answer["media"] == {
+        "epoch": sam.answer["media"]["epoch"], "transports": [], "producers": [], "consumers": [],
+    }  # fmt: skip
+    await back.do("transport:create", {"direction": "send"})
+
+
+async def test_a_web_process_hears_no_more_of_a_room_that_it_released(worker, settings):
+    heard: list[object] = []
+    others: list[object] = []
+    beat = worker.heartbeat()
+    host, _, port = beat.control.rpartition(":")
+    secret = settings.SFU_CONTROL_SECRET
+    one = await WorkerClient.connect(host, int(port), secret=secret, client="one", on_event=heard.append)
+    two = await WorkerClient.connect(host, int(port), secret=secret, client="two", on_event=others.append)
+    for client in (one, two):
+        await client.request(OpenRoom(room="r"))
+    await one.request(ReleaseRoom(room="r"))
+    await two.request(OpenPeer(room="r", peer="p"))
+    await two.request(ClosePeer(room="r", peer="p"))
+    await until(lambda: others)
+    await one.request(GetStats(room="r"))  # what was told before this would have come
+    assert heard == []
+    await one.close()
+    await two.close()
+
+
 # --- Redis -----------------------------------------------------------------------------------------------------------
 
 
@@ -299,6 +341,27 @@ async def test_media_go_on_and_the_room_stays_where_it_is_when_redis_comes_back_
     assert await media.placements.current(world.room.code) == placement == room.placement
     stats = await room.request(GetStats(room=world.room.code, peer=sam.id))
     assert microphone in str(stats)
+
+
+async def test_who_comes_back_after_redis_lost_all_keeps_the_media_and_the_room_learns_of_them_again(
+    worker, come, enter, media, world
+):
+    tina, sam = await come("tina"), await come("sam")
+    microphone = await sam.produce("microphone")
+    worker.redis.flushall()
+    for person in (tina, sam):
+        assert await person.client.until_closed() == 1012
+    await until(lambda: worker.heartbeat())
+    back = await enter("sam")
+    answer = await back.join(session=sam.answer["session"], last_seq=sam.answer["last_seq"])
+    assert answer["media"]["epoch"] == sam.answer["media"]["epoch"]
+    assert [one["producer_id"] for one in answer["media"]["producers"]] == [microphone]
+    again = await come("tina")
+    assert (await again.consume(microphone))["producer_paused"] is False
+    [student] = [one for one in again.answer["participants"] if one["participant_id"] == sam.id]
+    assert student["producers"] == [
+        {"producer_id": microphone, "kind": "audio", "source": "microphone", "paused": False}
+    ]
 
 
 async def test_a_room_that_nobody_was_in_forgets_tracks_that_are_gone(worker, come, media, world):
