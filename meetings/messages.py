@@ -107,7 +107,7 @@ class ChatSend(Message, frozen=True):
 class ChatHistory(Message, frozen=True):
     before: Key | None = None
     after: Key | None = None
-    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    limit: Annotated[int, Meta(ge=1, le=100)] = 50
 
 
 # --- statistics ------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from daphne.ws_protocol import WebSocketProtocol
 
 from meetings.messages import MAX_FRAME
 
-MAX_UNREAD = 1024 * 1024  # bytes a client may be behind: the largest snapshot fits many times
+MAX_UNREAD = 2 * 1024 * 1024  # bytes a client may be behind: a page of the longest messages fits
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 

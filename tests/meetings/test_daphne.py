@@ -1,0 +1,185 @@
+"""The socket on the real server: close codes as a browser sees them, big frames, a client that never reads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.db import connections
+
+from benchmarks.websocket import CLOSE, TEXT, WebSocket, connect, frame
+from meetings.database import in_database
+from meetings.models import ChatMessage, Participant
+from tests.meetings.world import World
+from tests.redis_server import free_port
+from tests.waiting import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Daphne:
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def memory(self) -> int:
+        """Resident bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+
+@pytest.fixture
+def daphne(world: World, redis_settings: str, tmp_path: Path) -> Iterator[Daphne]:
+    port = free_port()
+    environ = {
+        **os.environ,
+        "DATABASE_URL": f"sqlite:///{connections['default'].settings_dict['NAME']}",
+        "REDIS_URL": redis_settings,
+        "LECTERN_DATA": str(tmp_path),
+        "SECRET_KEY": django_settings.SECRET_KEY,
+        "ALLOWED_HOSTS": "127.0.0.1",
+    }
+    with (tmp_path / "daphne.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(port), "config.asgi:application"],
+            cwd=ROOT,
+            env=environ,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield Daphne(port, process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@dataclass
+class Browser:
+    socket: WebSocket
+    frames: list[dict[str, Any]] = field(default_factory=list)
+    ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    async def ask(self, event: str, data: dict[str, Any]) -> dict[str, Any]:
+        number = next(self.ids)
+        self.socket.send({"id": number, "event": event, "data": data})
+        return await until(lambda: next((f for f in self.frames if f.get("ack") == number), None))
+
+    def said(self) -> list[str]:
+        return [f["data"]["message"] for f in self.frames if f.get("event") == "chat:message"]
+
+
+@pytest.fixture
+async def browse(daphne: Daphne, world: World) -> AsyncIterator[Any]:
+    opened: list[Browser] = []
+
+    async def open_page(name: str = "Gus", *, role: str = "attendee", token: str = "", join: bool = True) -> Browser:
+        frames: list[dict[str, Any]] = []
+        path = f"/ws/meetings/{world.room.code}/?token={token or world.guest_token(name, role)}"
+        socket = None
+        for _ in range(200):  # until Daphne listens
+            with contextlib.suppress(ConnectionError):
+                socket = await connect("127.0.0.1", daphne.port, path, lambda text: frames.append(json.loads(text)))
+                break
+            await asyncio.sleep(0.05)
+        assert socket is not None
+        browser = Browser(socket, frames)
+        opened.append(browser)
+        if join:
+            answer = await browser.ask("room:join", {})
+            assert answer["ok"], answer
+        return browser
+
+    yield open_page
+    for browser in opened:
+        browser.socket.transport.abort()
+
+
+async def closed_with(browser: Browser) -> int | None:
+    await asyncio.wait_for(browser.socket.closed, 5)
+    return browser.socket.close_code
+
+
+async def test_a_message_goes_round(browse):
+    one, two = await browse("One"), await browse("Two")
+    assert (await one.ask("chat:send", {"message": "hello"}))["ok"]
+    await until(lambda: two.said() == ["hello"] == one.said())
+
+
+async def test_close_codes_reach_the_browser(browse):
+    forged = await browse(token="forged", join=False)
+    assert await closed_with(forged) == 4001
+    assert forged.frames[0]["data"]["code"] == "unauthenticated"
+
+
+async def test_three_megabytes_close_with_1009_before_they_fill_the_memory(browse, daphne):
+    good, bad = await browse("Good"), await browse("Bad")
+    before = daphne.memory()
+    head, rest = frame(TEXT, b"x" * 3_000_000)[:100_000], b"x" * 2_900_000
+    bad.socket.transport.write(head)
+    await until(lambda: bad.socket.close_code)
+    assert bad.socket.close_code == 1009
+    bad.socket.transport.write(rest)
+    bad.socket.transport.write(frame(CLOSE, b"\x03\xe8"))
+    await asyncio.wait_for(bad.socket.closed, 5)
+    assert (await good.ask("chat:send", {"message": "still here"}))["ok"]
+    assert daphne.memory() - before < 5_000_000
+
+
+async def test_a_frame_in_many_pieces_counts_as_one(browse):
+    bad = await browse()
+    piece = b"x" * 30_000
+    first, more = frame(TEXT, piece), frame(0, piece)
+    bad.socket.transport.write(bytes([first[0] & 0x7F]) + first[1:])  # FIN clear: to be continued
+    for _ in range(200):
+        bad.socket.transport.write(bytes([more[0] & 0x7F]) + more[1:])
+    bad.socket.transport.write(frame(0, piece))
+    assert await closed_with(bad) == 1009
+
+
+async def test_a_client_that_never_reads_is_dropped_without_growth_and_others_get_all(browse, daphne, world):
+    deaf, talkers = await browse("Deaf"), [await browse(f"Talker {n}") for n in range(16)]
+    await in_database(fill_the_chat)(world)
+    deaf.socket.transport.pause_reading()
+    before = daphne.memory()
+    for number in range(100, 130):  # half a megabyte of answer each: the kernel's buffers are full after a few
+        deaf.socket.send({"id": number, "event": "chat:history", "data": {"limit": 100}})
+    said = 0
+    while connected(deaf, daphne) and said < 30:  # a burst that the chat's limit allows each
+        answers = await asyncio.gather(*(talker.ask("chat:send", {"message": "x" * 5000}) for talker in talkers))
+        assert all(answer["ok"] for answer in answers)
+        said += 1
+    assert not connected(deaf, daphne), "the deaf client is still connected"
+    assert daphne.memory() - before < 20_000_000
+    await until(lambda: len(talkers[0].said()) == said * len(talkers))
+
+
+def fill_the_chat(world: World) -> None:
+    author = Participant.objects.filter(room=world.room).first()
+    assert author is not None
+    ChatMessage.objects.bulk_create(
+        ChatMessage(room=world.room, participant=author, public_id=f"old-{n}", message="x" * 5000) for n in range(100)
+    )
+
+
+def connected(browser: Browser, daphne: Daphne) -> bool:
+    """Whether the server has a connection to that client's port."""
+    ours = browser.socket.transport.get_extra_info("sockname")[1]
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        local, remote, state = line.split()[1:4]
+        if local.endswith(f":{daphne.port:04X}") and remote.endswith(f":{ours:04X}") and state == "01":
+            return True
+    return False
