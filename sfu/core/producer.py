@@ -110,6 +110,8 @@ class Producer:
         if target is not stream:
             if target is None:
                 self._aim(stream)
+                if not packet.key_frame and any(group.has_audience for group in self.groups):
+                    self.want_key_frame(packet.arrived)
             elif packet.arrived - (target.last_packet_at or 0.0) > self.SILENT_AFTER:
                 self.choose_layer(packet.arrived)
         for group in self.groups:

@@ -7,7 +7,7 @@ consumers of it. Closing twice does no harm. What was closed without being asked
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sfu.core import ortc
@@ -160,8 +160,12 @@ class Router:
         if producer.closed:
             return
         producer.closed = True
+        receivers = {transport for transport in self._receiving_transports() if producer.ssrc in transport.last_numbers}
+        receivers |= {consumer.transport for consumer in producer.consumers.values()}
         for consumer in list(producer.consumers.values()):
             self.close_consumer(consumer, reason)
+        for receiver in receivers:
+            receiver.forget_sent(producer.ssrc)
         producer.pause()
         transport = producer.transport
         del transport.producers[producer.id]
@@ -171,7 +175,6 @@ class Router:
                 if ssrc is not None and table.get(ssrc) is stream:
                     del table[ssrc]
                     transport.forget_ssrc(ssrc)
-        self._used_ssrcs -= {producer.ssrc, producer.ssrc + 1}
         self.agenda.event(
             ProducerClosed(room=self.room, peer=transport.peer.id, producer_id=producer.id, reason=reason)
         )
@@ -289,12 +292,21 @@ class Router:
     def state(self) -> RoomState:
         return RoomState(producers=[producer.info() for producer in self.producers.values()], recording=None)
 
+    def _receiving_transports(self) -> Iterator[Transport]:
+        for peer in self.peers.values():
+            for transport in peer.transports.values():
+                if transport.direction == "recv":
+                    yield transport
+
     def _new_ssrc(self) -> int:
-        """For a producer as consumers see it; the next one is for its repairs."""
+        """For a producer as consumers see it; the next one is for its repairs.
+
+        None is ever given out twice in a room: under one key, SRTP must not see an SSRC's numbers again.
+        """
         while True:
             ssrc = 2 * (10_000 + self.agenda.random_bits(30))
             if ssrc not in self._used_ssrcs:
-                self._used_ssrcs |= {ssrc, ssrc + 1}
+                self._used_ssrcs.add(ssrc)
                 return ssrc
 
 

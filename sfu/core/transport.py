@@ -47,7 +47,8 @@ class Transport:
         self.connected = False  # set by the shell when keys are there
         self.producers: dict[str, Producer] = {}
         self.consumers: dict[str, Consumer] = {}
-        self.ssrcs: set[int] = set()  # all that were accepted from the network
+        self.ssrcs: set[int] = set()  # of all media that was accepted from the network
+        self.rtcp_ssrcs: set[int] = set()  # that only reports came from
         self.streams: dict[int, Stream] = {}  # by SSRC of the media
         self.repairs: dict[int, Stream] = {}  # by SSRC of the RTX stream
         self.by_ssrc: dict[int, Consumer] = {}  # by SSRC that we send
@@ -65,11 +66,15 @@ class Transport:
 
     # --- what comes in ---
 
-    def admits(self, ssrc: int) -> bool:
+    def admits(self, ssrc: int, *, is_rtcp: bool = False) -> bool:
         """Whether packets of this SSRC are worth decrypting: libsrtp keeps state for each that it has seen."""
-        if ssrc in self.ssrcs:
+        if ssrc in self.ssrcs or ssrc in self.rtcp_ssrcs:
             return True
-        if self.peer.ssrc_count >= MAX_SSRCS:
+        if is_rtcp:  # Firefox speaks of each stream that it receives under an SSRC of its own
+            full = len(self.rtcp_ssrcs) >= MAX_SSRCS + 2 * len(self.consumers)
+        else:
+            full = self.peer.ssrc_count >= MAX_SSRCS
+        if full:
             self.agenda.dropped["ssrc_limit"] += 1
             return False
         return True
@@ -311,6 +316,15 @@ class Transport:
         self.ssrcs.discard(ssrc)
         if self.link is not None:
             self.link.forget_inbound(ssrc)
+
+    def forget_sent(self, ssrc: int) -> None:
+        """A producer's SSRC that will never be sent again, nor the one of its repairs."""
+        self.last_numbers.pop(ssrc, None)
+        self.repair_numbers.pop(ssrc, None)
+        self._reports_sent.pop(ssrc, None)
+        if self.link is not None:
+            self.link.forget_outbound(ssrc)
+            self.link.forget_outbound(ssrc + 1)
 
     def stats(self) -> Json:
         return {

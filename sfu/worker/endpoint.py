@@ -170,7 +170,7 @@ class Endpoint:
         lengths[0] = length
         is_rtcp = 192 <= view[1] <= 223
         ssrc = int.from_bytes(view[4:8] if is_rtcp else view[8:12], "big")
-        if not transport.admits(ssrc):
+        if not transport.admits(ssrc, is_rtcp=is_rtcp):
             return
         status = (srtp_unprotect_rtcp if is_rtcp else srtp_unprotect)(session, pointer, lengths)
         if status:
@@ -179,7 +179,8 @@ class Endpoint:
         if path is not link.path and link.ice.select(path.address):
             link.follow_selected()
         if is_rtcp:
-            transport.ssrcs.add(ssrc)
+            if ssrc not in transport.ssrcs:
+                transport.rtcp_ssrcs.add(ssrc)
             transport.receive_rtcp(view[: lengths[0]], now)
         else:
             transport.receive_rtp(view, lengths[0], now)

@@ -154,6 +154,10 @@ class Link:
         if self.sessions is not None:
             self.sessions.forget_inbound(ssrc)
 
+    def forget_outbound(self, ssrc: int) -> None:
+        if self.sessions is not None:
+            self.sessions.forget_outbound(ssrc)
+
     def close(self) -> None:
         if self._closed:
             return

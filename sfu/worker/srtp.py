@@ -80,6 +80,10 @@ class SrtpSessions:
         """Free what libsrtp keeps for an SSRC that will not come again."""
         lib.srtp_remove_stream(self.inbound, htonl(ssrc))
 
+    def forget_outbound(self, ssrc: int) -> None:
+        """The same for what was sent. Never for an SSRC that may be sent again: its numbers would begin anew."""
+        lib.srtp_remove_stream(self.outbound, htonl(ssrc))
+
     def protect_rtcp(self, packet: bytes) -> bytes | None:
         """RTCP is rare, so it may cost a copy. None if libsrtp refuses."""
         buffer = ffi.new("char[]", len(packet) + RTCP_TRAILER)

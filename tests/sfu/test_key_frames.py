@@ -1,0 +1,132 @@
+"""Key frames: asked for when somebody needs one, never more often than an encoder can answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from sfu.core.keyframes import KeyFrameRequests
+from sfu.core.rtcp import FullIntraRequest, Nack, PictureLossIndication
+from tests.sfu.network import FakeNetwork, FakePeer
+from tests.sfu.peer import Vp8Sender, vp8_parameters
+
+
+@pytest.fixture
+def network() -> FakeNetwork:
+    return FakeNetwork()
+
+
+def requests(peer: FakePeer) -> int:
+    return len(peer.heard(PictureLossIndication))
+
+
+def test_a_request_is_repeated_each_second_until_it_is_answered() -> None:
+    key_frames = KeyFrameRequests()
+    key_frames.request()
+    sent = [at / 10 for at in range(50) if key_frames.due(at / 10)]
+    assert sent == [0.0, 1.0, 2.0, 3.0, 4.0]
+    key_frames.answered()
+    assert not key_frames.due(9.0)
+
+
+def test_two_requests_lie_half_a_second_apart() -> None:
+    key_frames = KeyFrameRequests()
+    sent = []
+    for at in range(30):
+        key_frames.request()
+        if key_frames.due(at / 10):
+            sent.append(at / 10)
+            key_frames.answered()
+    assert sent == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
+
+
+def test_a_sender_who_never_answers_is_asked_ten_times() -> None:
+    key_frames = KeyFrameRequests()
+    key_frames.request()
+    assert sum(key_frames.due(float(at)) for at in range(100)) == 10
+    key_frames.request()
+    assert key_frames.due(101.0)
+
+
+def test_fifty_who_join_at_once_cause_one_request(network: FakeNetwork) -> None:
+    tina = network.join("tina", "send")
+    camera = network.produce(tina, "video", vp8_parameters(1111))
+    people = [network.join(f"p{number}", "recv") for number in range(50)]
+    for peer in people:
+        network.consume(peer, camera)
+    assert requests(tina) == 1
+    tina.send_rtp(*Vp8Sender(1111).frame(3, key=True))
+    assert all(len(peer.rtp) == 3 for peer in people)
+    network.advance(3.0)
+    assert requests(tina) == 1
+
+
+def test_fir_is_as_good_as_pli(network: FakeNetwork) -> None:
+    tina, sam = network.join("tina", "send"), network.join("sam", "recv")
+    camera = network.produce(tina, "video", vp8_parameters(1111))
+    network.consume(sam, camera)
+    tina.send_rtp(*Vp8Sender(1111).frame(3, key=True))
+    network.advance(1.0)
+    tina.rtcp.clear()
+    sam.send_rtcp(FullIntraRequest(1, [(camera.ssrc, 1)]))
+    assert requests(tina) == 1
+
+
+def test_a_key_frame_is_asked_for_when_repair_has_failed(network: FakeNetwork) -> None:
+    tina, sam = network.join("tina", "send"), network.join("sam", "recv")
+    network.consume(sam, network.produce(tina, "video", vp8_parameters(1111)))
+    sender = Vp8Sender(1111)
+    tina.send_rtp(*sender.frame(3, key=True))
+    tina.rtcp.clear()
+    lost, *rest = sender.frame(3)
+    tina.send_rtp(*rest)
+    network.advance(0.3)
+    assert len(tina.heard(Nack)) >= 3
+    assert requests(tina) == 0
+    network.advance(1.0)
+    assert requests(tina) == 1
+    assert lost
+
+
+def test_a_paused_producer_is_not_asked_until_it_goes_on(network: FakeNetwork) -> None:
+    tina, sam = network.join("tina", "send"), network.join("sam", "recv")
+    camera = network.produce(tina, "video", vp8_parameters(1111), paused=True)
+    network.consume(sam, camera)
+    network.advance(2.0)
+    assert requests(tina) == 0
+    network.router.resume_producer(camera, network.now)
+    network.deliver()
+    assert requests(tina) == 1
+
+
+def test_a_recorder_asks_for_a_key_frame_and_hears_the_same_numbers_as_a_consumer(network: FakeNetwork) -> None:
+    tina = network.join("tina", "send")
+    camera = network.produce(tina, "video", vp8_parameters(1111))
+    heard: list[str] = []
+
+    class Recorder:
+        def __getattr__(self, name: str):
+            return lambda *arguments: heard.append(name)
+
+    network.router.add_tap(Recorder(), network.now)  # type: ignore[arg-type]
+    network.deliver()
+    assert heard == ["peer_opened", "producer_added"]
+    assert requests(tina) == 1
+    tina.send_rtp(*Vp8Sender(1111).frame(3, key=True))
+    group = camera.groups[0]
+    assert group.packets == 3
+    network.router.pause_producer(camera)
+    network.router.close_peer("tina", "left")
+    assert heard[2:] == ["producer_paused", "producer_closed", "peer_closed"]
+
+
+def test_a_recorder_that_fails_is_taken_off_and_the_class_goes_on(network: FakeNetwork) -> None:
+    class Broken:
+        def __getattr__(self, name: str):
+            raise OSError("disk full")
+
+    network.router.add_tap(Broken(), network.now)  # type: ignore[arg-type]
+    tina, sam = network.join("tina", "send"), network.join("sam", "recv")
+    network.consume(sam, network.produce(tina, "video", vp8_parameters(1111)))
+    tina.send_rtp(*Vp8Sender(1111).frame(3, key=True))
+    assert len(sam.rtp) == 3
+    assert network.router.taps == []

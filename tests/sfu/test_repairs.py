@@ -1,0 +1,125 @@
+"""What a receiver asks for again: served once in a round trip, while it is fresh, and not beyond what asking cost."""
+
+from __future__ import annotations
+
+import pytest
+
+from sfu.core.rtcp import Nack, ReceiverReport, ReportBlock, SenderReport
+from sfu.core.rtp import parse_rtp
+from tests.sfu.network import FakeNetwork
+from tests.sfu.peer import OpusSender, Vp8Sender, opus_parameters, vp8_parameters
+
+
+@pytest.fixture
+def network() -> FakeNetwork:
+    return FakeNetwork()
+
+
+class Lesson:
+    def __init__(self, network: FakeNetwork) -> None:
+        self.tina, self.sam = network.join("tina", "send"), network.join("sam", "recv")
+        self.camera = network.produce(self.tina, "video", vp8_parameters(1111))
+        self.consumer = network.consume(self.sam, self.camera)
+        self.sender = Vp8Sender(1111)
+        self.tina.send_rtp(*self.sender.frame(10, key=True))
+        self.first = self.sam.headers()[0].sequence_number
+
+    def ask(self, *lost: int) -> int:
+        """How many packets come in answer."""
+        before = len(self.sam.rtp)
+        self.sam.send_rtcp(Nack(1, self.camera.ssrc, [self.first + n & 0xFFFF for n in lost]))
+        return len(self.sam.rtp) - before
+
+
+def test_a_packet_is_not_sent_again_within_a_round_trip(network: FakeNetwork) -> None:
+    lesson = Lesson(network)
+    assert lesson.ask(3) == 1
+    assert lesson.ask(3) == 0
+    network.advance(0.2)
+    assert lesson.ask(3) == 1
+
+
+def test_the_round_trip_is_what_reports_tell(network: FakeNetwork) -> None:
+    lesson = Lesson(network)
+    lesson.tina.send_rtcp(SenderReport(1111, 0xE0000000 << 32, lesson.sender.timestamp))
+    network.advance(1.1)
+    report = lesson.sam.heard(SenderReport)[0]
+    network.advance(0.4)
+    block = ReportBlock(ssrc=lesson.camera.ssrc, last_sr=report.ntp_timestamp >> 16 & 0xFFFFFFFF)
+    before = network.now
+    lesson.sam.send_rtcp(ReceiverReport(1, [block]))
+    rtt = lesson.consumer.rtt
+    assert rtt is not None
+    assert 0.3 < rtt < 1.6
+    assert before == network.now
+
+
+def test_what_is_older_than_two_seconds_is_not_sent_again(network: FakeNetwork) -> None:
+    lesson = Lesson(network)
+    network.advance(2.1)
+    assert lesson.ask(0, 1, 2) == 0
+    assert network.agenda.dropped["nack_too_old"] == 3
+
+
+def test_what_was_never_sent_is_not_sent_again(network: FakeNetwork) -> None:
+    lesson = Lesson(network)
+    assert lesson.ask(-1, 10, 5000, -20000) == 0
+
+
+def test_repairs_have_running_numbers_of_their_own_and_new_transport_wide_ones(network: FakeNetwork) -> None:
+    lesson = Lesson(network)
+    lesson.ask(2, 5, 7)
+    repairs = [h for h in lesson.sam.headers() if h.ssrc == lesson.camera.ssrc + 1]
+    numbers = [h.sequence_number for h in repairs]
+    assert numbers == [numbers[0], numbers[0] + 1, numbers[0] + 2]
+    wide = []
+    for packet in lesson.sam.rtp:
+        offset, size = parse_rtp(packet).extensions[5]
+        wide.append(int.from_bytes(packet[offset : offset + size], "big"))
+    assert wide == list(range(13))
+
+
+def test_asking_much_draws_no_more_than_the_allowance(network: FakeNetwork) -> None:
+    lesson = Lesson(network)
+    for _ in range(20):
+        lesson.tina.send_rtp(*lesson.sender.frame(20))
+    lesson.ask(*range(410))
+    drawn = sum(len(p) for p in lesson.sam.rtp if parse_rtp(p).ssrc == lesson.camera.ssrc + 1)
+    assert 10_000 < drawn <= 20_000 + 10 * 120
+    assert network.agenda.dropped["nack_limit"] > 300
+
+
+def test_voice_is_kept_for_one_second(network: FakeNetwork) -> None:
+    tina, sam = network.join("tina", "send"), network.join("sam", "recv")
+    microphone = network.produce(tina, "audio", opus_parameters(2222))
+    network.consume(sam, microphone)
+    tina.send_rtp(OpusSender(2222).packet())
+    sent = sam.rtp[0]
+    number = sam.headers()[0].sequence_number
+    sam.send_rtcp(Nack(1, microphone.ssrc, [number]))
+    assert sam.rtp == [sent, sent], "bit for bit"
+    network.advance(1.1)
+    sam.send_rtcp(Nack(1, microphone.ssrc, [number]))
+    assert len(sam.rtp) == 2
+
+
+def test_a_receiver_who_cannot_take_rtx_gets_no_video_again(network: FakeNetwork) -> None:
+    """Sent again under its own numbers, it would carry another transport-wide number: two texts under one key."""
+    lesson = Lesson(network)
+    lesson.consumer.repair_payload_type = None
+    assert lesson.ask(1, 2) == 0
+
+
+def test_the_cache_forgets_by_age(network: FakeNetwork) -> None:
+    lesson = Lesson(network)
+    for _ in range(500):
+        lesson.tina.send_rtp(*lesson.sender.frame(10))
+        network.now += 0.02
+    assert 900 <= len(lesson.camera.streams[0].cache) <= 1020
+
+
+def test_the_cache_forgets_by_number_when_much_comes_at_once(network: FakeNetwork) -> None:
+    lesson = Lesson(network)
+    for _ in range(300):
+        lesson.tina.send_rtp(*lesson.sender.frame(10))
+    assert len(lesson.camera.streams[0].cache) == 2500
