@@ -6,16 +6,18 @@ import asyncio
 import contextlib
 import os
 import signal
+import struct
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import redis.asyncio
 
 from sfu.client import WorkerClient
+from sfu.core.rtp import parse_rtp
 from sfu.manifest import ENTRIES, read_timeline
 from sfu.protocol import (
     EVENTS,
@@ -127,6 +129,7 @@ class WorkerProcess:
         self.environ = environ
         self.log = data / f"{worker_id}.log"
         self.process: asyncio.subprocess.Process | None = None
+        self.log_from = 0  # where this start's lines begin
         self.prefix: list[str] = []  # a command that starts the worker, for one in a namespace of its own
         self.clients: list[WorkerClient] = []
 
@@ -138,6 +141,7 @@ class WorkerProcess:
             "LOG_FORMAT": "json", **self.environ,
         }  # fmt: skip
         with self.log.open("ab") as log:
+            self.log_from = log.tell()
             self.process = await asyncio.create_subprocess_exec(
                 *self.prefix, sys.executable, "-m", "sfu", env=environ, stdout=log, stderr=log
             )
@@ -151,7 +155,7 @@ class WorkerProcess:
             while True:
                 if (value := await client.get(key)) is not None:
                     heartbeat = msgspec.json.decode(value, type=Heartbeat)
-                    if heartbeat.epoch in self.log.read_text():
+                    if heartbeat.epoch in self.log.read_text()[self.log_from :]:  # else it is the former start's
                         return heartbeat
                 assert self.process is not None
                 if time.monotonic() > deadline or self.process.returncode is not None:
@@ -244,3 +248,36 @@ async def event(events: list[EVENTS], kind: type[Any], **wanted: Any) -> Any:
         )
 
     return await until(found)
+
+
+class LoggedPacket(NamedTuple):
+    at: float  # seconds since the Unix epoch
+    is_rtcp: bool
+    data: bytes
+
+
+def read_log(path: Path) -> list[LoggedPacket]:
+    """An rtpdump file, read by the format's own description and trusting it: a test's log has no excuse."""
+    data = path.read_bytes()
+    magic, _, rest = data.partition(b"\n")
+    assert magic == b"#!rtpplay1.0 0.0.0.0/0"
+    seconds, microseconds, _source, _port, _padding = struct.unpack_from(">IIIHH", rest)
+    start = seconds + microseconds / 1e6
+    position = 16
+    packets = []
+    while position < len(rest):
+        length, rtp_length, milliseconds = struct.unpack_from(">HHI", rest, position)
+        packet = rest[position + 8 : position + length]
+        assert len(packet) == length - 8
+        assert rtp_length in (0, len(packet))
+        packets.append(LoggedPacket(start + milliseconds / 1000, rtp_length == 0, packet))
+        position += length
+    return packets
+
+
+def payloads(packets: Iterable[bytes]) -> list[bytes]:
+    found = []
+    for packet in packets:
+        header = parse_rtp(packet)
+        found.append(bytes(packet[header.payload_offset : header.payload_end]))
+    return found
