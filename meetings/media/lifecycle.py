@@ -137,16 +137,16 @@ def role_taken(hub: Hub, data: dict[str, Any]) -> None:
     """Where the person's socket is: a track that was being made while the role changed is not forgotten."""
     media = room_media(hub).peers.get(data["participant_id"])
     if media is not None:
-        hub.hubs.spawn(enforce(media, close=True), "taking tracks away")
+        hub.hubs.spawn(enforce(media), "taking tracks away")
 
 
-async def enforce(media: SessionMedia, *, close: bool) -> None:
-    """Stop whatever of this session's is not allowed (any more)."""
+async def enforce(media: SessionMedia) -> None:
+    """Close whatever of this session's is not allowed (any more)."""
     forbidden = {
         source for source in media.producers.values() if not media.session.may(permissions.SOURCE_NEEDS[source])
     }
     if forbidden:
-        await _stop(media.room, {media.peer: frozenset(forbidden)}, close=close)
+        await _stop(media.room, {media.peer: frozenset(forbidden)}, close=True)
 
 
 async def _stop(room: RoomMedia, sources: dict[str, frozenset[Any]], *, close: bool) -> None:

@@ -93,6 +93,11 @@ class WorkerProcess:
             self.process.wait()
             self.process = None
 
+    def end(self) -> None:
+        """SIGTERM"""
+        assert self.process is not None
+        self.process.terminate()
+
     def freeze(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)

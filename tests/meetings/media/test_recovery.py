@@ -96,6 +96,17 @@ async def test_all_processes_move_together_and_every_client_is_told_once(start_w
     assert one == other  # the same number: one event
 
 
+async def test_a_worker_that_is_asked_to_end_hands_its_rooms_on(start_worker, come, media, world):
+    workers = {name: await start_worker(name) for name in ("w0", "w1")}
+    sam = await come("sam")
+    first = media.rooms[world.room.code].placement
+    workers[first.worker_id].end()
+    told = await sam.client.event("media:restart")
+    assert told["epoch"] != first.epoch
+    sam.transports = {}
+    assert await sam.produce("microphone")
+
+
 async def test_a_worker_that_hangs_is_gone_when_its_heartbeat_is(start_worker, come, media, world):
     workers = {name: await start_worker(name) for name in ("w0", "w1")}
     sam = await come("sam")
