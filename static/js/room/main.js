@@ -16,7 +16,7 @@ import { playTestSound } from "./test_sound.js";
 import { BannerView } from "./views/banner.js";
 import { ChatView } from "./views/chat.js";
 import { DialogsView } from "./views/dialogs.js";
-import { byId, clock, typed } from "./views/dom.js";
+import { byId, clock, setText, typed } from "./views/dom.js";
 import { GoodbyeView } from "./views/goodbye.js";
 import { listenToKeys } from "./views/keyboard.js";
 import { LobbyView } from "./views/lobby.js";
@@ -51,6 +51,8 @@ const audio = new AudioContext();
 const meter = new LevelMeter(audio);
 const watch = new Watch({ connection, session, room, engine, controls, meter });
 
+/** What is wrong with a device at this moment. @type {Map<string, import('./media/device_state.js').Trouble>} */
+const troubles = new Map();
 /** Received tracks, by producer id. @type {Map<string, MediaStreamTrack>} */
 const tracks = new Map();
 /** @type {Map<string, string>} */
@@ -155,7 +157,7 @@ function drawNow() {
     },
   });
   people.render(participantRows(room, can));
-  byId("people-title").textContent = `Participants (${room.participants.length})`;
+  setText(byId("people-title"), `Participants (${room.participants.length})`);
   byId("people-tools").hidden = !can.has("mute");
   byId("lower-all").hidden = !can.has("lower_hands") || !room.participants.some((person) => room.handOf(person.participant_id));
   chat.setAllowed(can.has("chat"));
@@ -253,6 +255,8 @@ function show(which) {
   lobby.show(which === "lobby");
   byId("room").hidden = which !== "class";
   goodbye.show(which === "over");
+  if (which === "over") notices.clear();
+  else for (const [kind, trouble] of troubles) setTrouble(kind, trouble, "warning");
   draw();
 }
 
@@ -365,15 +369,26 @@ controls.on("chatRefused", ({ message }) => chat.giveBack(message));
 controls.outbox.on("change", () => chat.setWaiting(session.inClass ? 0 : controls.outbox.waiting.length));
 devices.on("change", () => {
   meter.listenTo(devices.microphone);
-  if (devices.microphone) lobby.setTrouble("microphone", null);
-  if (devices.camera) lobby.setTrouble("camera", null);
+  for (const kind of /** @type {const} */ (["microphone", "camera"])) if (devices[kind]) setTrouble(kind, null);
   draw();
 });
 devices.on("list", () => void listDevices());
-devices.on("trouble", ({ kind, trouble }) => {
-  if (document.body.dataset.state === "lobby") lobby.setTrouble(kind, trouble);
-  else notices.show({ key: `trouble-${kind}`, level: "problem", title: trouble.title, text: trouble.advice });
-});
+devices.on("trouble", ({ kind, trouble }) => setTrouble(kind, trouble));
+
+/**
+ * In the lobby beside the preview, in class as a notice: one that stays when it is news.
+ * @param {string} kind
+ * @param {import('./media/device_state.js').Trouble | null} trouble
+ * @param {'warning' | 'problem'} [level]
+ */
+function setTrouble(kind, trouble, level = "problem") {
+  if (trouble) troubles.set(kind, trouble);
+  else troubles.delete(kind);
+  const inLobby = document.body.dataset.state === "lobby";
+  lobby.setTrouble(kind, inLobby ? trouble : null);
+  if (inLobby || !trouble) notices.hide(`trouble-${kind}`);
+  else notices.show({ key: `trouble-${kind}`, level, title: trouble.title, text: trouble.advice });
+}
 
 async function listDevices() {
   const { microphone, camera } = devices;
@@ -395,7 +410,7 @@ async function choose(kind, id) {
 
 watch.on("level", (level) => {
   if (document.body.dataset.state === "lobby") lobby.setLevel(level);
-  else byId("room-clock").textContent = clock((Date.now() - joinedAt) / 1000);
+  else setText(byId("room-clock"), clock((Date.now() - joinedAt) / 1000));
 });
 watch.on("speaking", (speaking) => tiles.setSpeaking(speaking));
 watch.on("speaker", (id) => {

@@ -110,7 +110,7 @@ export class RoomState extends Emitter {
       .filter((entry) => entry.hand)
       .sort((a, b) => handKey(a.hand) - handKey(b.hand))
       .map((entry) => entry.participant_id);
-    this.#recording = answer.recording ?? null;
+    this.#recording = answer.recording ? { status: "recording", ...answer.recording } : null;
     const messages = Array.isArray(answer.chat) ? answer.chat : (answer.chat?.messages ?? []);
     this.#chat = [];
     this.#chatIds.clear();

@@ -43,6 +43,11 @@ export function typed(id, type) {
   return element;
 }
 
+/** Write only what changed: a screen reader and a selection live in this text. @param {HTMLElement} element @param {string} text */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 /** Two letters for a picture that is not there. @param {string} name */
 export function initials(name) {
   const words = name.trim().split(/\s+/u).filter(Boolean);

@@ -53,6 +53,10 @@ export class NoticesView {
     this.#shown.delete(key);
   }
 
+  clear() {
+    for (const key of [...this.#shown.keys()]) this.hide(key);
+  }
+
   /** One that is pointed at or has the focus is being read. @param {string} key @param {HTMLElement} card */
   #hideUnlessUsed(key, card) {
     if (card.matches(":hover, :focus-within")) setTimeout(() => this.#shown.get(key) === card && this.#hideUnlessUsed(key, card), 2000);
