@@ -80,7 +80,7 @@ class ParticipantRoleUpdate(Message, frozen=True):
     role: Role
 
 
-# --- hands, media intent, screen --------------------------------------------------------------------------------------
+# --- hands, media intent ---------------------------------------------------------------------------------------------
 
 
 class HandLower(Message, frozen=True):

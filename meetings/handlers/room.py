@@ -129,7 +129,7 @@ async def _catch_up(session: RoomSession, message: RoomJoin, answer: dict[str, A
     return missed, snapshot.seq
 
 
-WIRE_FIELDS = ("participant_id", "name", "role", "hand", "connected", "producers", "audio", "video", "screen")
+WIRE_FIELDS = ("participant_id", "name", "role", "hand", "connected", "producers", "audio", "video")
 
 
 def on_the_wire(person: dict[str, Any]) -> dict[str, Any]:
