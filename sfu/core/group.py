@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 JOINABLE_BELOW = 60_000
 MAX_BURST = 40  # packets that leave together: fits a 64 KiB send
 
+MAX_EVENING = 4  # bytes of padding that are cheaper than another system call
+PADDING_BIT = 0x20
+
 _picture_id = Struct("!H").pack_into
 
 Outgoing = tuple[Packet, int, Segment]  # the packet, its number (16 bits), and what else is added
@@ -37,20 +40,30 @@ class Burst:
         self.members = members
         self.packets = packets
 
-    def render(self, buffer: bytearray, gap: int, now: float) -> list[tuple[int, int]]:
+    def render(self, buffer: bytearray, gap: int, now: float, *, even: bool = False) -> list[tuple[int, int]]:
         """Write the packets one behind the other, `gap` bytes after each; (offset, length) of each.
 
-        What is left to the sender: MID and transport-wide number (`sfu.core.layout`).
+        `even`: packets of nearly one size get padding to be of one size, so that they can leave as one segmented send;
+        browsers cut a frame into packets that differ by a byte. What is left to the sender: MID and transport-wide
+        number (`sfu.core.layout`).
         """
-        send_time = abs_send_time(now + self.group.producer.agenda.clock_offset)
+        producer = self.group.producer
+        send_time = abs_send_time(now + producer.agenda.clock_offset)
         places = []
         position = 0
+        # A voice may be sent again as it was, and must not depend on what left beside it.
+        longest = max([len(packet.data) for packet, _, _ in self.packets]) if even and producer.is_video else 0
         for packet, number, segment in self.packets:
             data = packet.data
             write_send_time(data, send_time)  # in the cached packet: audio is sent again exactly as it was
             size = len(data)
             buffer[position : position + size] = data
             rewrite(buffer, position, packet, number, segment)
+            padding = longest - size
+            if 0 < padding <= MAX_EVENING:
+                buffer[position + size : position + longest] = bytes((*bytes(padding - 1), padding))
+                buffer[position] |= PADDING_BIT
+                size = longest
             places.append((position, size))
             position += size + gap
         return places

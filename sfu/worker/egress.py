@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 BUFFER = 256 * 1024  # bytes protected before they are sent: fits the second-level cache
 MAX_MESSAGES = 64  # sends in one system call
+MAX_ROWS = 16  # receivers in one: more would save little in the kernel, and cost preparing for each burst
 ROOM = 64 * 1024  # bytes for one burst
 
 _set_name = Struct("=Q").pack_into
@@ -80,7 +81,7 @@ class Egress:
 
     def _send_protected(self, burst: Burst, tag: int, members: Any, now: float) -> list[Consumer]:
         """Send to the members whose SRTP tag has that length; the rest is returned."""
-        places = burst.render(self._source, tag, now)
+        places = burst.render(self._source, tag, now, even=self.segments)
         last_at, last_size = places[-1]
         total = last_at + last_size + tag
         rows = self._rows(places, total, tag, len(members))
@@ -158,7 +159,7 @@ class Egress:
         Each row: (view, [(offset of MID, pointer, length pointer)], [offset of the message's address]).
         """
         runs = self._runs(places, tag)
-        count = max(1, min(receivers, BUFFER // total, MAX_MESSAGES // len(runs)))
+        count = max(1, min(receivers, MAX_ROWS, BUFFER // total, MAX_MESSAGES // len(runs)))
         rows = []
         message = 0
         base, length_pointers = self._base, self._length_pointers

@@ -49,6 +49,7 @@ class PeerTransport:
         self.stun: list[stun.Message] = []
         self.bytes_received = 0
         self.on_rtp: Callable[[bytes], None] | None = None
+        self.on_datagram: Callable[[bytes], None] | None = None  # before anything is done with it
         self.lose: Callable[[bytes], bool] = lambda packet: False  # decides by the decrypted packet
         self.unauthentic = 0
         self.connected = False
@@ -123,6 +124,11 @@ class PeerTransport:
             while not condition():
                 self._news.clear()
                 await self._news.wait()
+
+    async def packets(self, count: int, timeout: float = TIMEOUT) -> list[bytes]:
+        """All that came, as soon as it is that many."""
+        await self.until(lambda: len(self.rtp) >= count, timeout)
+        return self.rtp
 
     # --- ICE ---
 
@@ -248,6 +254,8 @@ class PeerTransport:
 
     def receive(self, data: bytes) -> None:
         """One datagram from the worker."""
+        if self.on_datagram is not None:
+            self.on_datagram(data)
         if not data:
             return
         first = data[0]

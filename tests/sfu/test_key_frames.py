@@ -107,7 +107,7 @@ def test_a_recorder_asks_for_a_key_frame_and_hears_the_same_numbers_as_a_consume
         def __getattr__(self, name: str):
             return lambda *arguments: heard.append(name)
 
-    network.router.add_tap(Recorder(), network.now)  # type: ignore[arg-type]
+    network.router.add_tap(Recorder(), network.now)
     network.deliver()
     assert heard == ["peer_opened", "producer_added"]
     assert requests(tina) == 1
@@ -124,7 +124,7 @@ def test_a_recorder_that_fails_is_taken_off_and_the_class_goes_on(network: FakeN
         def __getattr__(self, name: str):
             raise OSError("disk full")
 
-    network.router.add_tap(Broken(), network.now)  # type: ignore[arg-type]
+    network.router.add_tap(Broken(), network.now)
     tina, sam = network.join("tina", "send"), network.join("sam", "recv")
     network.consume(sam, network.produce(tina, "video", vp8_parameters(1111)))
     tina.send_rtp(*Vp8Sender(1111).frame(3, key=True))
