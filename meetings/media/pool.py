@@ -18,7 +18,9 @@ from sfu.protocol import EVENTS, HEARTBEAT_EXPIRES, InvalidRequest
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT = 0.8  # seconds: with it a lost worker is noticed within the second that is promised
+# Seconds. A killed worker refuses at once; only one on a vanished machine takes this long, or one that is busy, and a
+# room must not be moved off a worker because it was busy for a moment.
+CONNECT_TIMEOUT = 3.0
 # Seconds. By then a dead worker's heartbeat is gone, and one that has it still is worth another try.
 UNREACHABLE_FOR = HEARTBEAT_EXPIRES + 1.0
 
