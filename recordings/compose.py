@@ -25,9 +25,10 @@ import av
 import ffmpeg
 
 from recordings.composition import FPS, frames_in, plan
+from recordings.errors import CompositionFailed
 from recordings.programs import BASE_DIR, LOCAL, FfmpegFailed, last_words, run
 from recordings.render import JOB, Job, write_job
-from recordings.tracks import Material, TrackFile, make_tracks
+from recordings.tracks import TRACKS, Material, TrackFile, make_tracks
 
 PROCESSES = 2  # drawing at once; the sound is a third, and soon done
 SHORTEST_PART = 10 * FPS  # frames: below this the start of a process costs more than it brings
@@ -37,13 +38,11 @@ JOIN_SHARE = 3  # percent of the progress kept for the joining
 TIMESCALE = FPS * 512  # of the pictures' track
 WORK = "compose-"  # how working folders in a recording's folder begin
 
+__all__ = ["TRACKS", "Composed", "compose", "make_job", "make_tracks"]
+
 log = logging.getLogger(__name__)
 
 OnProgress = Callable[[int], None]
-
-
-class CompositionFailed(Exception):
-    """Its message is for people: it is shown beside Retry."""
 
 
 @dataclass(frozen=True)

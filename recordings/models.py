@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
+from django.urls import reverse
 
+from classroom.models import Enrolment
 from meetings.models import Room
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
+
+    from accounts.models import User
+
+
+class RecordingQuerySet(models.QuerySet["Recording"]):
+    def visible_to(self, user: User | AnonymousUser) -> RecordingQuerySet:
+        """To watch: everything for staff and admins, else those of one's courses and of one's own rooms."""
+        if not user.is_authenticated:
+            return self.none()
+        if user.is_site_staff:
+            return self
+        own = Q(room__lesson=None, room__created_by=user)
+        return self.filter(own | Q(room__lesson__course__enrolments__user=user)).distinct()
+
+    def managed_by(self, user: User | AnonymousUser) -> RecordingQuerySet:
+        """To download and to compose again: staff, the course's teachers, the creator of a room of no course."""
+        if not user.is_authenticated:
+            return self.none()
+        if user.is_site_staff:
+            return self
+        own = Q(room__lesson=None, room__created_by=user)
+        taught = Enrolment.objects.filter(user=user, role=Enrolment.Role.TEACHER).values("course")
+        return self.filter(own | Q(room__lesson__course__in=taught))
 
 
 class Recording(models.Model):
@@ -33,6 +65,8 @@ class Recording(models.Model):
     ready_at = models.DateTimeField(null=True, blank=True)
     duration = models.DurationField(null=True, blank=True)
 
+    objects = RecordingQuerySet.as_manager()
+
     class Meta:
         ordering = ["-started_at"]
         constraints = [
@@ -43,6 +77,40 @@ class Recording(models.Model):
 
     def __str__(self) -> str:
         return f"{self.room} {self.started_at:%Y-%m-%d %H:%M}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("recordings:detail", args=[self.public_id])
+
+    @property
+    def folder(self) -> Path:
+        """Where the media worker writes, and what composing reads."""
+        return Path(settings.RECORDINGS_DIR) / self.public_id
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Its state goes on changing by itself."""
+        return self.state in UNFINISHED
+
+    @property
+    def words(self) -> str:
+        """The state in a few words, as the pages show it."""
+        if self.state == self.State.COMPOSING:
+            return f"Composing {self.progress} %"
+        return str(self.get_state_display())
+
+    @property
+    def length(self) -> str:
+        """h:mm:ss or m:ss; empty while it is not known."""
+        if self.duration is None:
+            return ""
+        minutes, seconds = divmod(round(self.duration.total_seconds()), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+UNFINISHED = frozenset(
+    {Recording.State.RECORDING, Recording.State.QUEUED, Recording.State.COMPOSING, Recording.State.UPLOADING}
+)
 
 
 class Track(models.Model):

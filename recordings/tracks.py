@@ -27,6 +27,7 @@ from recordings.depayload import (
     video_frames,
     vp8_size,
 )
+from recordings.errors import NothingRecorded
 from recordings.packets import PacketLog, RtpPacket, SenderReport, in_order
 from sfu.manifest import ENTRIES, Started, Stopped, TrackStarted, read_manifest, read_timeline
 
@@ -36,10 +37,6 @@ TRACKS = "tracks"  # the folder's subfolder for what is made here
 MILLISECOND = Fraction(1, 1000)  # Matroska's clock
 FRAME_SHOWN = 0.1  # seconds that a track's last picture counts
 MAX_CLASS = 24 * 3600.0  # seconds: beyond this a clock lied
-
-
-class NothingRecorded(Exception):
-    """The folder holds no recording at all."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +129,12 @@ def _bounds(folder: Path, entries: list[ENTRIES], logs: list[Log]) -> tuple[floa
     if (manifest := read_manifest(folder)) is not None:
         return started_at, manifest.stopped_at
     return started_at, max([entry.at for entry in entries] + [one.clock.last for one in logs])
+
+
+def last_sign_of_life(folder: Path, entries: list[ENTRIES]) -> float:
+    """When the last worker wrote for the last time, seconds since the Unix epoch."""
+    logs = _logs(folder, entries)
+    return max([entry.at for entry in entries] + [one.clock.last for one in logs])
 
 
 def _write(one: Log, clock: Clock, material: Material, stem: Path) -> list[TrackFile]:

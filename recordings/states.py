@@ -1,0 +1,231 @@
+"""The one place that moves a recording's state, and only from the state it saw.
+
+    RECORDING -> QUEUED -> COMPOSING -> UPLOADING -> READY -> EXPIRED
+                   ^           |            |
+                   +-----------+------------+   a try failed or its process died; after TRIES: FAILED -> QUEUED (Retry)
+
+Every move is one conditional update: of two that try, one is told False. Whoever composes holds a lease and renews it;
+a lease that ran out is another's to take, and the old holder's next move moves nothing. What follows from a move
+(a task, a word to the room) waits for the commit.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from accounts.models import User
+from meetings.models import Room
+from recordings import announce
+from recordings.models import Composition, Recording, Track
+from recordings.storage import Stored
+
+if TYPE_CHECKING:
+    from recordings.tracks import TrackFile
+
+State = Recording.State
+WORKING = (State.COMPOSING, State.UPLOADING)
+TRIES = 3
+LEASE = timedelta(seconds=40)  # a composer that was killed is replaced after this, and RENEW_EVERY at the most
+RENEW_EVERY = 10.0  # seconds
+ASK_AGAIN = timedelta(seconds=120)  # a queued recording whose task got lost is queued anew
+RETRY_AFTER = 15  # seconds, times the number of tries
+PROCESS_DIED = "The composing process was killed or the machine went down."
+
+
+class AlreadyRecording(Exception):
+    """One recording a room at a time."""
+
+
+class LeaseLost(Exception):
+    """Another process has taken the recording over: whatever this one does counts no more."""
+
+
+def _move(pk: int, seen: State | tuple[State, ...], /, only: Q | None = None, **changes: Any) -> bool:
+    states = seen if isinstance(seen, tuple) else (seen,)
+    moved = Recording.objects.filter(only or Q(), pk=pk, state__in=states).update(**changes) == 1
+    if moved:
+        transaction.on_commit(lambda: announce.state(pk), robust=True)
+    return moved
+
+
+def _queue(pk: int, countdown: float = 0) -> None:
+    """Send the task once what was moved can be seen. A task that gets lost is sent again by the sweeper."""
+    from recordings.tasks import compose_recording  # tasks know states, not the other way round
+
+    transaction.on_commit(lambda: compose_recording.apply_async((pk,), countdown=countdown), robust=True)
+
+
+# --- while the class runs --------------------------------------------------------------------------------------------
+
+
+def begin(room: Room, by: User | None) -> Recording:
+    """Raises AlreadyRecording."""
+    try:
+        with transaction.atomic():
+            return Recording.objects.create(room=room, started_by=by, public_id=secrets.token_hex(12))
+    except IntegrityError:
+        raise AlreadyRecording from None
+
+
+def discard(pk: int) -> bool:
+    """It never began."""
+    deleted, _ = Recording.objects.filter(pk=pk, state=State.RECORDING).delete()
+    return deleted > 0
+
+
+def recorded(pk: int, stopped_at: datetime | None = None) -> bool:
+    """The class, or this recording of it, is over: compose."""
+    with transaction.atomic():
+        now = timezone.now()
+        moved = _move(
+            pk, State.RECORDING, state=State.QUEUED, stopped_at=stopped_at or now, lease_until=now + ASK_AGAIN
+        )
+        if moved:
+            Recording.objects.filter(pk=pk).update(duration=F("stopped_at") - F("started_at"))
+            _queue(pk)
+    return moved
+
+
+# --- composing -------------------------------------------------------------------------------------------------------
+
+
+class Lease:
+    """The right to compose one recording. Its methods raise LeaseLost when another process has it now."""
+
+    def __init__(self, pk: int, until: datetime) -> None:
+        self.pk = pk
+        self._until = until
+        self._lock = threading.Lock()  # a thread renews while the composer works: `_until` is what both go by
+
+    def _move(self, seen: State | tuple[State, ...], **changes: Any) -> None:
+        with self._lock:
+            if not _move(self.pk, seen, Q(lease_until=self._until), **changes):
+                raise LeaseLost
+
+    def renew(self) -> None:
+        until = timezone.now() + LEASE
+        with self._lock:
+            held = Recording.objects.filter(pk=self.pk, state__in=WORKING, lease_until=self._until)
+            if held.update(lease_until=until) != 1:
+                raise LeaseLost
+            self._until = until
+
+    def progress(self, percent: int) -> None:
+        with self._lock:
+            held = Recording.objects.filter(pk=self.pk, state=State.COMPOSING, lease_until=self._until)
+            if held.update(progress=percent) != 1:
+                raise LeaseLost
+        announce.state(self.pk)
+
+    def uploading(self, tracks: list[TrackFile], names: dict[str, str], duration: float) -> None:
+        """The composition is on this machine. Its tracks are noted, those of an earlier try replaced."""
+        with transaction.atomic():
+            self._move(
+                State.COMPOSING, state=State.UPLOADING, progress=100, duration=timedelta(seconds=round(duration, 3))
+            )
+            Track.objects.filter(recording_id=self.pk).delete()
+            Track.objects.bulk_create(
+                Track(
+                    recording_id=self.pk,
+                    producer_id=track.producer_id[:64],
+                    participant_id_on_wire=track.peer[:32],
+                    name=names.get(track.peer, "")[:100],
+                    kind=track.kind,
+                    source=track.source,
+                    file=f"{track.path.parent.name}/{track.path.name}",
+                    offset=track.offset,
+                    duration=track.duration,
+                )
+                for track in tracks
+            )
+
+    def ready(self, stored: Stored, quality: str) -> None:
+        with transaction.atomic():
+            self._move(
+                State.UPLOADING, state=State.READY, ready_at=timezone.now(), lease_until=None, reason="", attempts=0
+            )
+            Composition.objects.update_or_create(
+                recording_id=self.pk,
+                quality=quality,
+                defaults={"key": stored.key, "size": stored.size, "sha256": stored.sha256},
+            )
+
+    def failed(self, reason: str, *, final: bool = False) -> None:
+        """Try again, or after TRIES (or when trying again cannot help) show the reason beside Retry."""
+        attempts = Recording.objects.values_list("attempts", flat=True).get(pk=self.pk)
+        with transaction.atomic():
+            if final or attempts >= TRIES:
+                self._move(WORKING, state=State.FAILED, reason=reason[:500], lease_until=None)
+                return
+            wait = RETRY_AFTER * attempts
+            until = timezone.now() + timedelta(seconds=wait) + ASK_AGAIN
+            self._move(WORKING, state=State.QUEUED, reason=reason[:500], progress=0, lease_until=until)
+            _queue(self.pk, countdown=wait)
+
+    def give_back(self, after: float) -> None:
+        """Nothing was tried: a media worker still writes in the folder."""
+        with transaction.atomic():
+            until = timezone.now() + timedelta(seconds=after) + ASK_AGAIN
+            self._move(WORKING, state=State.QUEUED, progress=0, attempts=F("attempts") - 1, lease_until=until)
+            _queue(self.pk, countdown=after)
+
+
+def claim(pk: int) -> Lease | None:
+    """None: it is not queued (another composes it, it is done, it failed), which is no error."""
+    until = timezone.now() + LEASE
+    moved = _move(pk, State.QUEUED, state=State.COMPOSING, progress=0, attempts=F("attempts") + 1, lease_until=until)
+    return Lease(pk, until) if moved else None
+
+
+def take_from_the_dead(now: datetime) -> int:
+    """Queue what a composer held whose lease ran out; fail what outlived TRIES composers -> how many."""
+    taken = 0
+    stale = Q(lease_until__lt=now) | Q(lease_until=None)
+    for pk, attempts in Recording.objects.filter(stale, state__in=WORKING).values_list("pk", "attempts"):
+        with transaction.atomic():
+            if attempts >= TRIES:
+                taken += _move(pk, WORKING, stale, state=State.FAILED, reason=PROCESS_DIED, lease_until=None)
+            elif _move(
+                pk, WORKING, stale, state=State.QUEUED, reason=PROCESS_DIED, progress=0, lease_until=now + ASK_AGAIN
+            ):
+                taken += 1
+                _queue(pk)
+    return taken
+
+
+def queue_the_lost(now: datetime) -> int:
+    """Send a task again for queued recordings that nobody has taken for ASK_AGAIN -> how many. Doubles do no harm."""
+    sent = 0
+    overdue = Q(lease_until__lt=now) | Q(lease_until=None)
+    for pk in Recording.objects.filter(overdue, state=State.QUEUED).values_list("pk", flat=True):
+        with transaction.atomic():
+            waiting = Recording.objects.filter(overdue, pk=pk, state=State.QUEUED)
+            if waiting.update(lease_until=now + ASK_AGAIN) == 1:
+                sent += 1
+                _queue(pk)
+    return sent
+
+
+# --- afterwards ------------------------------------------------------------------------------------------------------
+
+
+def retry(pk: int) -> bool:
+    """Somebody pressed Retry."""
+    with transaction.atomic():
+        until = timezone.now() + ASK_AGAIN
+        moved = _move(pk, State.FAILED, state=State.QUEUED, attempts=0, progress=0, reason="", lease_until=until)
+        if moved:
+            _queue(pk)
+    return moved
+
+
+def expire(pk: int) -> bool:
+    """Its time is over. What is stored of it goes after the commit, by the task that asked."""
+    return _move(pk, (State.READY, State.FAILED), state=State.EXPIRED, reason="", lease_until=None)

@@ -1,0 +1,192 @@
+"""Compose in the background, and sweep up what died: Celery's tasks.
+
+A task may come twice, late or never. Composing begins by claiming the recording; the sweepers queue what nobody works
+on. So a worker killed in the middle costs a new try and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+from celery import shared_task
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.models import Q
+from django.utils import timezone
+
+from recordings import finishing, states, storage
+from recordings.errors import CompositionFailed, NothingRecorded, StillRecording
+from recordings.models import UNFINISHED, Composition, Recording
+from recordings.states import Lease, LeaseLost
+from sfu.manifest import Joined, read_timeline
+
+log = logging.getLogger(__name__)
+
+QUALITY = "720p"
+SWEEP_EVERY = 10.0  # seconds; the schedule stands in apps.py
+EXPIRE_EVERY = 3600.0  # seconds
+PROGRESS_EVERY = 1.0  # seconds between two looks of the page
+UNKNOWN_FAILURE = "Composing failed for a reason of ours; the log of the Celery worker tells it."
+
+
+@shared_task
+def compose_recording(pk: int) -> None:
+    """Claim, compose, store, verify. Another one's work, or work done, is left alone."""
+    lease = states.claim(pk)
+    if lease is None:
+        return
+    try:
+        _try(lease)
+    except LeaseLost:
+        log.warning("recording %s: another process has taken it over", pk)
+
+
+def _try(lease: Lease) -> None:
+    try:
+        with _kept(lease):
+            _compose(lease)
+    except LeaseLost:
+        raise
+    except StillRecording:
+        lease.give_back(after=SWEEP_EVERY)
+    except NothingRecorded as error:
+        lease.failed(str(error), final=True)
+    except CompositionFailed as error:
+        lease.failed(str(error))
+    except Exception as error:
+        log.exception("recording %s could not be composed", lease.pk)
+        lease.failed(_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """For people: what they could do something about, or where to look."""
+    if isinstance(error, storage.NotStored):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or type(error).__name__}."
+    return UNKNOWN_FAILURE
+
+
+def _compose(lease: Lease) -> None:
+    from recordings.compose import TRACKS, compose  # brings the decoders, which a web process does without
+
+    recording = Recording.objects.get(pk=lease.pk)
+    folder = recording.folder
+    finishing.complete(folder, time.time())
+    out = folder / f"{QUALITY}.mp4"
+    composed = compose(folder, out, _Progress(lease))
+    names = {entry.peer: entry.name for entry in read_timeline(folder) if isinstance(entry, Joined)}
+    lease.uploading(composed.tracks, names, composed.duration)
+    stored = storage.store(out, storage.key_of(recording.public_id, QUALITY))
+    lease.ready(stored, QUALITY)
+    # Stored and verified, and the database says so: only now may the tracks go. The timeline stays, it is small.
+    for log_file in folder.glob("*.rtpdump"):
+        log_file.unlink(missing_ok=True)
+    shutil.rmtree(folder / TRACKS, ignore_errors=True)
+    out.unlink(missing_ok=True)
+
+
+class _Progress:
+    """Into the database and to the room, but not for every frame."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._told = (0, 0.0)
+
+    def __call__(self, percent: int) -> None:
+        now = time.monotonic()
+        if percent > self._told[0] and now - self._told[1] >= PROGRESS_EVERY:
+            self._told = (percent, now)
+            self._lease.progress(percent)
+
+
+@contextlib.contextmanager
+def _kept(lease: Lease) -> Iterator[None]:
+    """Renew the lease from a thread: reading hours of packets and sending gigabytes come back to nobody for minutes.
+
+    When it is lost, the next move of the lease's holder tells.
+    """
+    done = threading.Event()
+
+    def keep() -> None:
+        try:
+            while not done.wait(states.RENEW_EVERY):
+                try:
+                    lease.renew()
+                except LeaseLost:
+                    return
+                except DatabaseError as error:
+                    log.warning("a lease could not be renewed: %s", error)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=keep, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+# --- sweepers --------------------------------------------------------------------------------------------------------
+
+
+@shared_task
+def sweep_recordings() -> None:
+    """Recordings whose media worker, Celery worker or task was lost go on."""
+    now = timezone.now()
+    for recording in Recording.objects.filter(state=Recording.State.RECORDING):
+        folder, begun = recording.folder, recording.started_at.timestamp()
+        if finishing.is_complete(folder) or finishing.is_abandoned(folder, now.timestamp(), begun):
+            log.info("recording %s: its media worker has ended it, or has died", recording.public_id)
+            states.recorded(recording.pk)
+    states.take_from_the_dead(now)
+    states.queue_the_lost(now)
+
+
+@shared_task
+def expire_recordings() -> int:
+    """Delete what is older than RECORDING_RETENTION_DAYS (0: keep for ever) -> how many recordings."""
+    days = settings.RECORDING_RETENTION_DAYS
+    expired = 0
+    if days > 0:
+        before = timezone.now() - timedelta(days=days)
+        old = Recording.objects.filter(state__in=(Recording.State.READY, Recording.State.FAILED))
+        for pk in old.filter(Q(stopped_at__lt=before) | Q(stopped_at=None, started_at__lt=before)).values_list(
+            "pk", flat=True
+        ):
+            expired += states.expire(pk)
+    # Also of those that expired before, when the storage was away.
+    for recording in Recording.objects.filter(state=Recording.State.EXPIRED):
+        _clear(recording)
+    return expired
+
+
+def _clear(recording: Recording) -> None:
+    try:
+        for composition in Composition.objects.filter(recording=recording):
+            storage.remove(composition.key)
+            composition.delete()
+    except Exception:
+        log.exception("recording %s: its composition could not be deleted yet", recording.public_id)
+        return
+    if recording.folder.is_dir():
+        shutil.rmtree(recording.folder, ignore_errors=True)
+
+
+def unfinished_since() -> float:
+    """Seconds that the oldest recording has waited for its composition since the class, for the metrics."""
+    oldest = (
+        Recording.objects.filter(state__in=UNFINISHED - {Recording.State.RECORDING})
+        .order_by("stopped_at")
+        .values_list("stopped_at", flat=True)
+        .first()
+    )
+    return 0.0 if oldest is None else max(0.0, (timezone.now() - oldest).total_seconds())
