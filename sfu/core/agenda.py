@@ -6,6 +6,7 @@ Feed once, drain fully: after packets were given to the core, or after `tick`, t
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from sfu.core.group import Burst, ConsumerGroup
     from sfu.core.stream import Stream
     from sfu.core.transport import Transport
+
+logger = logging.getLogger(__name__)
 
 TICK = 0.02  # seconds between two calls of `tick`
 SLOTS = 50  # each transport has its turn once in so many ticks: once a second
@@ -34,6 +37,7 @@ class Agenda:
         self._packets: list[tuple[Transport, bytearray]] = []
         self._reports: list[tuple[Transport, bytes]] = []
         self._events: list[EVENTS] = []
+        self._failed: list[Transport] = []
         self._slots: list[dict[Transport, None]] = [{} for _ in range(SLOTS)]
         self._tick = 0
 
@@ -67,14 +71,22 @@ class Agenda:
     def tick(self, now: float) -> None:
         """To be called every TICK seconds."""
         for stream in list(self.nacking):
-            stream.send_nacks(now)
+            self._do(stream.send_nacks, stream.producer.transport, now)
         for stream in list(self.wanting):
-            stream.ask_for_key_frame(now)
+            self._do(stream.ask_for_key_frame, stream.producer.transport, now)
         for transport in list(self.arrivals):
-            transport.send_feedback(now)
+            self._do(transport.send_feedback, transport, now)
         self._tick = (self._tick + 1) % SLOTS
         for transport in list(self._slots[self._tick]):
-            transport.each_second(now)
+            self._do(transport.each_second, transport, now)
+
+    def _do(self, action: Callable[[float], None], transport: Transport, now: float) -> None:
+        """A bug of ours that one peer's packets led to must not keep the others from their turn."""
+        try:
+            action(now)
+        except Exception:
+            logger.exception("a timer failed")
+            self._failed.append(transport)
 
     def take_bursts(self) -> list[Burst]:
         if self.open_groups:
@@ -91,6 +103,11 @@ class Agenda:
     def take_reports(self) -> list[tuple[Transport, bytes]]:
         reports, self._reports = self._reports, []
         return reports
+
+    def take_failed(self) -> list[Transport]:
+        """Transports whose peers are to be closed: something about them met a bug."""
+        failed, self._failed = self._failed, []
+        return failed
 
     def take_events(self) -> list[EVENTS]:
         events, self._events = self._events, []

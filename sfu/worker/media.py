@@ -112,6 +112,8 @@ class MediaServer:
         self._ticker = loop.call_at(self._next_tick, self._tick)
         try:
             self.agenda.tick(now)
+            for transport in self.agenda.take_failed():
+                self._close_failed(transport)
             for link in list(self.endpoint.handshaking):
                 if not link.check_dtls_timer():
                     self.endpoint.handshaking.discard(link)

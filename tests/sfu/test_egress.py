@@ -10,6 +10,7 @@ import pytest
 
 from sfu.core.rtp import parse_rtp
 from sfu.core.stream import Stream
+from sfu.core.transport import Transport
 from sfu.protocol import PeerClosed
 from sfu.worker.datagrams import Receiver, address_of, open_udp, socket_address
 from sfu.worker.egress import Egress
@@ -147,6 +148,25 @@ async def test_a_bug_of_ours_ends_one_peer_and_no_other(classroom: Classroom, mo
     await down.until(lambda: len(down.rtp) == 1)
     closed = [e for e in classroom.events if isinstance(e, PeerClosed)]
     assert [(e.peer, e.reason) for e in closed] == [("tina", "error")]
+
+
+async def test_a_bug_in_a_timer_ends_one_peer_and_no_other(
+    classroom: Classroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tina, sam = classroom.person("tina"), classroom.person("sam")
+    await tina.connect("send")
+    await sam.connect("recv")
+    real = Transport.each_second
+
+    def broken(self: Transport, now: float) -> None:
+        if self.peer.id == "tina":
+            raise RuntimeError("a bug")
+        real(self, now)
+
+    monkeypatch.setattr(Transport, "each_second", broken)
+    await until(lambda: classroom.events)
+    assert [(e.peer, e.reason) for e in classroom.events if isinstance(e, PeerClosed)] == [("tina", "error")]
+    assert classroom.media.peer_state(ROOM, "sam").transports[0].connected
 
 
 async def test_a_recorder_hears_the_packets_as_consumers_do(classroom: Classroom) -> None:
