@@ -19,11 +19,11 @@ MAX_DELTA = 0x7FFF  # ticks between two arrivals that a report can express
 class TransportFeedbackRecorder:
     """One transport's arrivals. Feed `received`, drain `due` at `next_at`."""
 
-    __slots__ = ("_arrivals", "_count", "_first_at", "_highest", "_media_ssrc", "_sender_ssrc", "_start", "_unwrapper")
+    __slots__ = ("_arrivals", "_count", "_first_at", "_highest", "_sender_ssrc", "_start", "_unwrapper", "media_ssrc")
 
     def __init__(self, sender_ssrc: int, media_ssrc: int = 0) -> None:
         self._sender_ssrc = sender_ssrc
-        self._media_ssrc = media_ssrc
+        self.media_ssrc = media_ssrc  # libwebrtc drops a report that does not name an SSRC it sends
         self._unwrapper = SequenceUnwrapper()
         self._arrivals: dict[int, float] = {}  # unwrapped number -> time of arrival
         self._start: int | None = None  # the first number that the next report tells of
@@ -79,7 +79,7 @@ class TransportFeedbackRecorder:
                 previous = ticks // REFERENCE_TICKS * REFERENCE_TICKS
                 report = TransportFeedback(
                     sender_ssrc=self._sender_ssrc,
-                    media_ssrc=self._media_ssrc,
+                    media_ssrc=self.media_ssrc,
                     base_sequence=base,
                     count=0,
                     reference_time=ticks // REFERENCE_TICKS,

@@ -121,6 +121,7 @@ class Transport:
         place = header.extensions.get(identifier)
         if place is not None and place[1] == 2:
             offset = place[0]
+            self._feedback.media_ssrc = header.ssrc
             self._feedback.received(data[offset] << 8 | data[offset + 1], now)
             self.agenda.arrivals.add(self)
 

@@ -388,6 +388,7 @@ async def test_a_sender_gets_receiver_reports_and_transport_wide_feedback(classr
     feedback = [p for p in up.rtcp if isinstance(p, TransportFeedback)]
     reported = [sequence for f in feedback for sequence, _ in f.received]
     assert reported == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert {f.media_ssrc for f in feedback} == {1111}, "libwebrtc drops reports that name no SSRC of its own"
 
 
 async def test_a_repeated_consume_replaces_the_consumer_and_keeps_numbers_running(classroom: Classroom) -> None:
