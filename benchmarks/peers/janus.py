@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.media_source import Source
-from benchmarks.peers import free_port, own_address, pin
+from benchmarks.peers import die_with_parent, free_port, own_address, pin
 from benchmarks.peers.sdp import Section, remote, sections, write
 from benchmarks.webrtc_client import Client
 
@@ -48,7 +48,7 @@ class Janus:
         )
         self.process = subprocess.Popen(
             ["janus", "--configs-folder", str(folder), "--log-file", str(folder / "log"), "--disable-stdout"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent,
         )  # fmt: skip
         self.pid = self.process.pid
         deadline = time.monotonic() + 20

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.media_source import AUDIO_SSRC, VIDEO_SSRC, Source
-from benchmarks.peers import free_port, own_address, pin
+from benchmarks.peers import die_with_parent, free_port, own_address, pin
 from benchmarks.webrtc_client import Client, Remote, fingerprint
 from sfu import protocol
 from sfu.client import WorkerClient
@@ -43,7 +43,7 @@ class Lectern:
             "SFU_ANNOUNCED_IPS": own_address(), "SFU_CONTROL_PORT": str(port), "SFU_CONTROL_SECRET": secret,
             "REDIS_URL": redis.url, "LECTERN_DATA": str(folder),
         }  # fmt: skip
-        self.process = subprocess.Popen([sys.executable, "-m", "sfu"], env=environ)
+        self.process = subprocess.Popen([sys.executable, "-m", "sfu"], env=environ, preexec_fn=die_with_parent)
         self.pid = self.process.pid
         self.client = self.loop.run_until_complete(self._connect(port, secret))
         pin(self.pid, core)
@@ -57,7 +57,7 @@ class Lectern:
                     "127.0.0.1", port, secret=secret, client="bench", on_event=lambda event: None,
                     on_closed=lambda *_: None,
                 )  # fmt: skip
-            except OSError:
+            except protocol.InvalidRequest:
                 await asyncio.sleep(0.1)
         raise TimeoutError("the media worker did not open its control port")
 

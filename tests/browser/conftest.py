@@ -25,6 +25,8 @@ FIREFOX_PREFS = {
     "media.navigator.permission.disabled": True,
     "media.autoplay.default": 0,
     "media.autoplay.blocking_policy": 0,
+    "media.autoplay.block-webaudio": False,
+    "media.cubeb.force_mock_context": True,  # a sound card made of nothing: without one, Firefox's AudioContext waits
 }
 
 

@@ -3,8 +3,10 @@
 // The picture: a plain ground in the person's colour, a white frame counter of 16 bars at the bottom, and once a second
 // a white flash over the upper half together with a beep of an octave higher, for lip sync.
 (() => {
+  const devices = navigator.mediaDevices;
+  if (!devices) return; // about:blank is no secure page
   const me = globalThis.lecternPerson;
-  const audio = new AudioContext({ sampleRate: 48000 });
+  let audio;
   const started = performance.now();
 
   const draw = (canvas, colour, count) => {
@@ -39,6 +41,7 @@
   };
 
   const tone = () => {
+    audio ??= new AudioContext({ sampleRate: 48000 });
     const out = audio.createMediaStreamDestination();
     const oscillator = audio.createOscillator();
     oscillator.frequency.value = me.tone;
@@ -50,7 +53,6 @@
     return out.stream.getAudioTracks()[0];
   };
 
-  const devices = navigator.mediaDevices;
   const define = (name, value) => Object.defineProperty(devices, name, { value, configurable: true });
   define("getUserMedia", async (constraints) => {
     const tracks = [];
