@@ -100,7 +100,7 @@ class Manifest(Struct):
 def read_timeline(folder: Path) -> list[ENTRIES]:
     """The entries in the order of their writing. A last line cut short by a crash is left out."""
     entries: list[ENTRIES] = []
-    decoder = msgspec.json.Decoder(ENTRIES)  # type: ignore[var-annotated]  # a union type
+    decoder = msgspec.json.Decoder(ENTRIES)
     for line in (folder / TIMELINE).read_bytes().splitlines():
         try:
             entries.append(decoder.decode(line))

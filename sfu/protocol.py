@@ -366,3 +366,4 @@ class Heartbeat(Struct):
     load: float  # share of one core, 0 to 1
     peers: int
     draining: bool
+    counters: Json = {}  # since this epoch began, for /metrics: numbers, or numbers by reason

@@ -59,6 +59,7 @@ class Worker:
             load=self.media.load(),
             peers=self.media.peer_count,
             draining=self.control.draining,
+            counters={**self.media.counters(), **self.recorder.counters()},
         )
 
     async def start(self) -> None:
@@ -91,6 +92,8 @@ class Worker:
         log.info("worker_stopped", epoch=self.epoch)
 
     async def _last_beat(self) -> None:
+        if not self.control_port:
+            return  # the start failed: nobody knows of us yet
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_BEAT_WITHIN):
                 await self.heartbeats.send()

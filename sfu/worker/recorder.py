@@ -54,6 +54,7 @@ class Recorder:
         self._epoch = epoch
         self._on_event = on_event
         self._starts = 0
+        self._failed = 0
         self._by_room: dict[str, Recording] = {}
         self._ending: dict[str, asyncio.Future[None]] = {}  # by recording's id: a manifest is being written
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recorder")
@@ -92,6 +93,13 @@ class Recorder:
                 except Exception:
                     log.exception("recording_failed", room=recording.room, recording=recording.id)
                     self._fail(recording, "internal")
+
+    def counters(self) -> Json:
+        return {
+            "recordings_running": len(self._by_room),
+            "recordings_failed": self._failed,
+            "recording_bytes_unwritten": sum(recording.unwritten for recording in self._by_room.values()),
+        }
 
     # --- verbs ---
 
@@ -237,6 +245,7 @@ class Recorder:
 
     def _fail(self, recording: Recording, reason: str) -> None:
         """The recording stops, the class goes on."""
+        self._failed += 1
         self._unhook(recording)
         recording.note(Stopped(at=recording.wall()))
 

@@ -82,6 +82,8 @@ async def test_a_worker_tells_where_it_is_and_that_it_is_idle(workers):
     assert not announced.endswith(":0")
     assert (heartbeat.peers, heartbeat.draining) == (0, False)
     assert 0 <= heartbeat.load <= 1
+    assert heartbeat.counters["packets_forwarded"] == 0
+    assert heartbeat.counters["recordings_running"] == 0
 
 
 async def test_each_start_has_an_epoch_of_its_own(workers):

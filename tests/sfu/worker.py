@@ -147,7 +147,7 @@ class WorkerProcess:
             )
         return await self.heartbeat()
 
-    async def heartbeat(self, *, within: float = 10.0) -> Heartbeat:
+    async def heartbeat(self, *, within: float = 30.0) -> Heartbeat:
         """The heartbeat of this start, once there is one."""
         key = HEARTBEAT_KEY.format(worker_id=self.worker_id)
         deadline = time.monotonic() + within
