@@ -1,3 +1,10 @@
-from django.urls import URLPattern
+"""/api/v1/recordings/."""
 
-urlpatterns: list[URLPattern] = []
+from rest_framework.routers import SimpleRouter
+
+from recordings import api
+
+router = SimpleRouter()
+router.register("recordings", api.RecordingViewSet, basename="api-recording")
+
+urlpatterns = router.urls
