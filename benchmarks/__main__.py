@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     known, _ = parser.parse_known_args(arguments[:1])
     if known.name is None:
         for name in names():
-            print(f"{name:12} {(sys.modules.get(f'benchmarks.{name}') or load(name)).__doc__.splitlines()[0]}")
+            print(f"{name:12} {(load(name).__doc__ or '').splitlines()[0]}")
         return 0
     if known.name not in names():
         print(f"There is no benchmark {known.name!r}; there are {', '.join(names())}.", file=sys.stderr)

@@ -52,7 +52,9 @@ def serve(pipe: Connection) -> None:
     from aiortc.contrib.media import MediaRelay
 
     async def run() -> None:
-        relay, tracks, connections = MediaRelay(), [], []
+        relay = MediaRelay()
+        tracks: list[Any] = []
+        connections: list[Any] = []
         pipe.send("ready")
         while True:
             request = await asyncio.to_thread(pipe.recv)

@@ -80,10 +80,11 @@ class Lectern:
 
     def publish(self, client: Client) -> Source:
         transport = self._transport("sender", "send", client)
-        for kind, mime, ssrc, source, mid in (
+        streams: list[tuple[protocol.Kind, str, int, protocol.Source, str]] = [
             ("video", "video/vp8", VIDEO_SSRC, "camera", "0"),
             ("audio", "audio/opus", AUDIO_SSRC, "microphone", "1"),
-        ):
+        ]
+        for kind, mime, ssrc, source, mid in streams:
             codec = self._codec(mime)
             codec["payloadType"] = codec.pop("preferredPayloadType")
             codec.pop("kind")
@@ -100,7 +101,7 @@ class Lectern:
                     peer="sender",
                     transport_id=transport,
                     kind=kind,
-                    source=source,  # type: ignore[arg-type]
+                    source=source,
                     rtp_parameters=parameters,
                 )
             )

@@ -48,7 +48,7 @@ def test_everyone_sees_and_hears_everyone(class_of_five: list[Person]) -> None:
     row.get_by_test_id("mute-participant").click()
     for one in [teacher, *others]:
         wait_until(
-            lambda one=one: not one.hears(muted.look.tone),  # type: ignore[misc]
+            lambda one=one: not one.hears(muted.look.tone),
             within=5,
             what=f"{one.username} no longer hearing {muted.username}",
         )
@@ -59,7 +59,7 @@ def test_everyone_sees_and_hears_everyone(class_of_five: list[Person]) -> None:
     teacher.testid("share-screen").click()
     for one in class_of_five[1:]:
         wait_until(
-            lambda one=one: screen_size(one, teacher) == (1280, 720),  # type: ignore[misc]
+            lambda one=one: screen_size(one, teacher) == (1280, 720),
             within=30,
             what=f"{one.username} receiving the screen at 1280x720",
         )

@@ -52,7 +52,7 @@ def two_in_class(person: MakePerson) -> tuple[Person, Person]:
     for one, other in ((teacher, student), (student, teacher)):
         one.wait_to_see(other)
         wait_until(
-            lambda one=one, other=other: frozen_since(one, other.participant_id) < 0.5,  # type: ignore[misc]
+            lambda one=one, other=other: frozen_since(one, other.participant_id) < 0.5,
             within=10,
             what="frames being presented",
         )

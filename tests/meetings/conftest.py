@@ -81,7 +81,7 @@ async def join(enter: Enter) -> Enter:
 
     async def join_as(name: str = "", *, join: dict[str, Any] | None = None, **options: Any) -> Client:
         client = await enter(name, **options)
-        client.answer = await client.join(**(join or {}))  # type: ignore[attr-defined]
+        client.answer = await client.join(**(join or {}))
         return client
 
     return join_as

@@ -76,7 +76,8 @@ class Browser:
     async def ask(self, event: str, data: dict[str, Any]) -> dict[str, Any]:
         number = next(self.ids)
         self.socket.send({"id": number, "event": event, "data": data})
-        return await until(lambda: next((f for f in self.frames if f.get("ack") == number), None))
+        await until(lambda: any(f.get("ack") == number for f in self.frames))
+        return next(f for f in self.frames if f.get("ack") == number)
 
     def said(self) -> list[str]:
         return [f["data"]["message"] for f in self.frames if f.get("event") == "chat:message"]

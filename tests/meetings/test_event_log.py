@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from redis.asyncio import Redis
 
@@ -22,7 +24,7 @@ def log(redis: Redis) -> EventLog:
 async def age(redis: Redis, seconds: int) -> None:
     """Write the kept events anew as if they were older."""
     key = "lectern:room:room:log"
-    entries = await redis.xrange(key)
+    entries: Any = await redis.xrange(key)
     await redis.delete(key)
     for name, fields in entries:
         fields[b"t"] = str(int(fields[b"t"]) - seconds).encode()

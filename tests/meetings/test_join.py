@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from meetings.live import LiveRoom
 from meetings.models import Attendance, Participant, Room
 from tests.meetings.world import Client
 
@@ -217,3 +218,28 @@ async def test_a_large_room_comes_in_pages(world, join, enter, monkeypatch):
 async def test_joining_twice_by_one_socket_is_the_wrong_state(join):
     sam = await join("sam")
     assert await sam.refused("room:join") == "wrong_state"
+
+
+async def test_in_a_rush_joiners_share_a_snapshot_and_miss_nothing(world, join, hubs, monkeypatch):
+    taken = []
+    real = LiveRoom.snapshot
+
+    async def counted(live: LiveRoom):
+        taken.append(live)
+        return await real(live)
+
+    monkeypatch.setattr(LiveRoom, "snapshot", counted)
+    monkeypatch.setattr("meetings.hub.CALM_JOINS", 1.0)
+    monkeypatch.setattr("meetings.handlers.room.RUSH_KEEPS", 60.0)
+    first = await join("tina")
+    people = [await join(token=world.guest_token(f"Guest {n}")) for n in range(12)]
+    assert len(taken) < 8
+    await first.do("chat:send", {"message": "to all"})
+    for n, client in enumerate(people):
+        await client.event("chat:message", message="to all")
+        seqs = [frame["seq"] for frame in client.order if "seq" in frame]
+        assert seqs == list(range(client.answer["last_seq"] + 1, seqs[-1] + 1))
+        assert f"Guest {n}" in {p["name"] for p in client.answer["participants"]}
+        for other in range(12):
+            if f"Guest {other}" not in {p["name"] for p in client.answer["participants"]}:
+                await client.meets(f"Guest {other}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from asgiref.sync import sync_to_async
 
@@ -64,7 +66,7 @@ def test_roles_are_given_from_above_only():
 OURS = ("meetings.handlers",)
 PEOPLE = {"host": "tina", "co-host": "asa", "presenter": "pia", "attendee": "sam", "guest": "guest"}
 # event: (payload, {role: expected error code or None})
-REQUESTS: dict[str, tuple[dict[str, object], str]] = {
+REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
     "room:leave": ({}, "yyyyy"),
     "room:end": ({}, "ynnnn"),
     "participants:page": ({"after": "x"}, "yyyyy"),
@@ -80,7 +82,7 @@ REQUESTS: dict[str, tuple[dict[str, object], str]] = {
     "screen:start": ({}, "yyynn"),
     "screen:stop": ({}, "yyyyy"),
 }
-OTHERS = {
+OTHERS: dict[str, tuple[str, dict[str, Any], str]] = {
     "lower another's hand": ("hand:lower", {"participant_id": "VICTIM"}, "yynnn"),
     "lower all hands": ("hand:lower", {"participant_id": "all"}, "yynnn"),
     "mute all": ("participant:mute", {"participant_id": "all", "kind": "audio"}, "yynnn"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import timedelta
+from typing import Any
 
 import jwt
 import pytest
@@ -37,7 +38,7 @@ def claims(room: Room, **changes: object) -> dict[str, object]:
     } | changes
 
 
-def signed(body: dict[str, object], key: object = None, algorithm: str = "HS256") -> str:
+def signed(body: dict[str, object], key: Any = None, algorithm: str = "HS256") -> str:
     return jwt.encode(body, tokens._key() if key is None else key, algorithm=algorithm)
 
 

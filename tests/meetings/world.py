@@ -70,7 +70,9 @@ class World:
 
 
 class Client:
-    """A participant's end of the socket."""
+    """A participant's end of the socket. `answer` is what `room:join` was answered, once it was."""
+
+    answer: dict[str, Any]
 
     def __init__(
         self,

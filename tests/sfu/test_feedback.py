@@ -12,11 +12,12 @@ MTU = 1200
 
 def drain(recorder: TransportFeedbackRecorder, now: float) -> list[TransportFeedback]:
     """The reports that are due, as a browser reads them."""
-    reports = []
+    reports: list[TransportFeedback] = []
     for report in recorder.due(now):
         data = report.serialize()
         assert len(data) <= MTU
         [read] = parse_compound(data)
+        assert isinstance(read, TransportFeedback)
         assert read.count == report.count
         reports.append(read)
     return reports

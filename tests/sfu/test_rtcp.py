@@ -17,11 +17,11 @@ from sfu.core.rtcp import (
     ReportBlock,
     SenderReport,
     SourceDescription,
-    TransportFeedback,
     is_rtcp,
     pack,
     parse_compound,
 )
+from sfu.core.transport_feedback import TransportFeedback
 
 WORD = b"\0\0\0\1"
 TRANSPORT_CC = pack(205, 15, WORD * 2 + struct.pack("!HHI", 10, 3, 1) + b"\x20\x03\1\2\3\0\0\0")
