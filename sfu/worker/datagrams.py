@@ -12,7 +12,7 @@ import socket
 from struct import Struct
 from typing import Any
 
-from cffi import FFI  # type: ignore[import-untyped]
+from cffi import FFI
 
 logger = logging.getLogger(__name__)
 

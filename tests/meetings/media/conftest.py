@@ -147,7 +147,7 @@ class Person:
     def __init__(self, client: Client, hubs: Hubs, code: str) -> None:
         self.client = client
         self.hubs, self.code = hubs, code
-        self.answer: dict[str, Any] = client.answer  # type: ignore[attr-defined]
+        self.answer: dict[str, Any] = client.answer
         self.id: str = self.answer["you"]["participant_id"]
         self.capabilities = self.answer["rtp_capabilities"]
         self.transports: dict[str, str] = {}
