@@ -15,13 +15,14 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from channels.layers import get_channel_layer  # type: ignore[import-untyped]
+from channels.layers import get_channel_layer
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from meetings import presence, registry
 from meetings.errors import CLOSE_COME_AGAIN, CLOSE_REPLACED
 from meetings.eventlog import EventLog, body_of, event_data, event_name, fleeting, numbered
+from meetings.limits import TokenBucket
 from meetings.live import LEASE, LiveRoom, News
 from meetings.redis_client import TIMEOUT, connect
 from meetings.wire import Frame
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 TICK = 2.0  # seconds between looks at the room's number: an event lost at the end of a burst is found by then
 RENEW_EVERY = LEASE / 3  # seconds
+CALM_JOINS = 10.0  # a second: with more, joiners share a snapshot that is at most 0.25 s old
 RETRY_AFTER = 1.0  # seconds: a thousand who come while Redis is away do not wait for it one after another
 RECENT = 500  # frames kept for a socket that joins while events arrive
 
@@ -47,6 +49,8 @@ class Hub:
         self.holders = 0  # sockets that are open here, joined or not
         self.last = 0  # the number of the last event delivered
         self.renewed = 0.0
+        self.joins = TokenBucket(CALM_JOINS, CALM_JOINS)
+        self.whole_room: Any = None  # the last snapshot for joiners, of use in a rush
         self._recent: deque[Frame] = deque(maxlen=RECENT)
         self._ahead: dict[int, str] = {}  # events that arrived before the one that is due
         self._recovery: asyncio.Task[None] | None = None

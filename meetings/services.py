@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from django.contrib.auth.models import AnonymousUser
@@ -43,6 +43,7 @@ class Entry:
     name: str
     user: User | None = None
     token_id: str = ""
+    known: Participant | None = None  # the row, when they were here before
 
     def participants(self) -> Any:
         """The query for this person's row of the room."""
@@ -70,12 +71,11 @@ def get_room_for(user: User | AnonymousUser, code: str, token: str = "") -> Entr
     if room is None:
         raise NotAllowed("unknown")
     entry = _entry(room, user, token)
-    participant = entry.participants().only("removed_at", "given_role").first()
+    participant = entry.participants().first()
     if participant is not None:
         if participant.removed_at:
             raise NotAllowed("removed")
-        if participant.given_role:
-            entry = Entry(room, participant.given_role, entry.name, entry.user, entry.token_id)
+        entry = replace(entry, role=participant.given_role or entry.role, known=participant)
     if room.ended_at is not None and not room.always_open:
         raise NotAllowed("ended")
     return entry
@@ -107,7 +107,7 @@ def _entry(room: Room, user: User | AnonymousUser, token: str) -> Entry:
 def participant_for(entry: Entry) -> Participant:
     """This person's row in the room, made when they come for the first time."""
     role, name = entry.role, entry.name[:100]
-    participant = entry.participants().first()
+    participant = entry.known or entry.participants().first()
     if participant is None:
         try:
             with transaction.atomic():

@@ -45,7 +45,7 @@ def room(request: HttpRequest, code: str) -> HttpResponse:
         if refused.reason == "unknown" and too_many_wrong_codes(request.META.get("REMOTE_ADDR", "")):
             return closed(request, "too_many")
         return closed(request, refused.reason)
-    participant = entry.participants().first()
+    participant = entry.known
     if is_full(entry, participant):
         return closed(request, "full")
     return render(request, "meetings/room.html", {"room": entry.room, "boot": boot(request, entry, participant, token)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from meetings import registry, services
 from meetings.database import in_database
 from meetings.errors import CLOSE_ENDED, CLOSE_REPLACED, Refused
 from meetings.eventlog import LIMIT, Missed
+from meetings.hub import Hub
 from meetings.live import Entered
 from meetings.messages import Empty, ParticipantsPage, RoomJoin, StatsReport
 from meetings.presence import close_attendance
@@ -20,6 +22,7 @@ from meetings.session import RoomSession
 
 PAGE = 200  # participants in the answer of room:join, besides those who matter at once
 NO_LIMIT = 0
+RUSH_KEEPS = 0.25  # seconds
 
 
 @on("room:join", RoomJoin, joined=False)
@@ -112,28 +115,66 @@ async def _catch_up(session: RoomSession, message: RoomJoin, answer: dict[str, A
             answer["last_seq"] = missed.events[-1][0] if missed.events else message.last_seq
             return missed, message.last_seq
     history = await in_database(services.chat_history)(session.room.pk)
-    snapshot = await hub.live.snapshot()
-    page, rest = snapshot.people[:PAGE], snapshot.people[PAGE:]
-    at_once = [p for p in rest if p["producers"] or p["hand"] or p["participant_id"] == session.participant_id]
+    room = await _whole_room(hub)
+    participants = room.participants
+    if session.participant_id not in room.ids:
+        self_json = msgspec.json.encode(on_the_wire(await hub.live.person(session.participant_id) or {}))
+        participants = participants + b"," + self_json if participants else self_json
     answer.update(
-        participants=[on_the_wire(person) for person in page + at_once],
-        participants_total=len(snapshot.people),
-        participants_next=page[-1]["participant_id"] if rest else None,
+        participants=msgspec.Raw(b"[" + participants + b"]"),
+        participants_total=room.total,
+        participants_next=room.next,
         chat=history["messages"],
-        recording=snapshot.info.get("recording"),
-        last_seq=snapshot.seq,
+        recording=room.recording,
+        last_seq=room.seq,
     )
-    missed = await hub.log.since(snapshot.seq)
+    missed = await hub.log.since(room.seq)
     if not missed.complete:
         raise Refused("internal", "The class cannot be reached at this moment. Try again.")
-    return missed, snapshot.seq
+    return missed, room.seq
+
+
+@dataclass(frozen=True, slots=True)
+class WholeRoom:
+    """The room as one who joins gets it; `participants` is ready-made JSON without its brackets."""
+
+    taken_at: float
+    seq: int
+    participants: bytes
+    ids: frozenset[str]
+    total: int
+    next: str | None
+    recording: Any
+
+
+async def _whole_room(hub: Hub) -> WholeRoom:
+    """As it is now; in a rush of joins as it was up to 0.25 s ago: what happened since then follows as events."""
+    now = time.monotonic()
+    kept, calm = hub.whole_room, hub.joins.take(now)
+    if not calm and isinstance(kept, WholeRoom) and now - kept.taken_at < RUSH_KEEPS:
+        return kept
+    snapshot = await hub.live.snapshot()
+    page, rest = snapshot.people[:PAGE], snapshot.people[PAGE:]
+    shown = page + [person for person in rest if person["producers"] or person["hand"]]
+    hub.whole_room = taken = WholeRoom(
+        taken_at=now,
+        seq=snapshot.seq,
+        participants=b",".join(msgspec.json.encode(on_the_wire(person)) for person in shown),
+        ids=frozenset(person["participant_id"] for person in shown),
+        total=len(snapshot.people),
+        next=page[-1]["participant_id"] if rest else None,
+        recording=snapshot.info.get("recording"),
+    )
+    return taken
 
 
 WIRE_FIELDS = ("participant_id", "name", "role", "hand", "connected", "producers", "audio", "video")
 
 
 def on_the_wire(person: dict[str, Any]) -> dict[str, Any]:
-    return {name: person.get(name) for name in WIRE_FIELDS}
+    wire = {name: person.get(name) for name in WIRE_FIELDS}
+    wire["producers"] = wire["producers"] or []
+    return wire
 
 
 @on("participants:page", ParticipantsPage)
