@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import msgspec
@@ -370,10 +371,12 @@ class SyntheticClass:
         return self.folder
 
 
-def person(world: SyntheticClass, name: str, begin: float, end: float, **camera: object) -> tuple[str, str]:
+def person(
+    world: SyntheticClass, name: str, begin: float, end: float, *, skew: float = 3.7, **camera: Any
+) -> tuple[str, str]:
     """Joins, with camera and microphone from `begin` to `end`, then leaves."""
     world.join(begin, name)
-    ids = world.camera(name, begin, end, **camera), world.microphone(name, begin, end)  # type: ignore[arg-type]
+    ids = world.camera(name, begin, end, skew=skew, **camera), world.microphone(name, begin, end, skew=skew)
     if end < world.length:
         world.leave(end + 0.15, name)
     return ids
