@@ -1,12 +1,13 @@
 // Put in place of the browser's cameras, microphones and screens: a picture and a tone of this person's own.
 // `lecternPerson` = {number, width, height, fps, tone} is defined by the test before this script.
-// The picture: a plain ground in the person's colour, a white frame counter of 16 bars at the bottom, and once a second
-// a white flash over the upper half together with a beep of an octave higher, for lip sync.
+// The picture: a plain ground in the person's colour, a frame counter of 16 bars at the bottom, and every two seconds, for
+// 200 ms, a white flash in the upper half while the tone is five times as loud: lip sync can be measured by the two.
 (() => {
   const devices = navigator.mediaDevices;
   if (!devices) return; // about:blank is no secure page
   const me = globalThis.lecternPerson;
   let audio;
+  let gain;
   const started = performance.now();
 
   const draw = (canvas, colour, count) => {
@@ -24,7 +25,7 @@
       pen.fillStyle = "#ffffff";
       pen.fillRect(width * 0.3, height * 0.1, width * 0.4, height * 0.4);
     }
-    globalThis.lecternFlash = phase < 200;
+    if (gain) gain.gain.value = phase < 200 ? 0.5 : 0.1;
   };
 
   const picture = (width, height, fps, colour) => {
@@ -45,8 +46,8 @@
     const out = audio.createMediaStreamDestination();
     const oscillator = audio.createOscillator();
     oscillator.frequency.value = me.tone;
-    const gain = audio.createGain();
-    gain.gain.value = 0.2;
+    gain = audio.createGain();
+    gain.gain.value = 0.1;
     oscillator.connect(gain).connect(out);
     oscillator.start();
     audio.resume();
