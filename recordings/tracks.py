@@ -124,8 +124,9 @@ def _own(started: TrackStarted, packets: PacketLog) -> Iterator[RtpPacket | Send
 def _bounds(folder: Path, entries: list[ENTRIES], logs: list[Log]) -> tuple[float, float]:
     """Start and end of the class on the worker's clock; without a proper end, the last sign of life."""
     started_at = next((entry.at for entry in entries if isinstance(entry, Started)), entries[0].at)
-    if isinstance(entries[-1], Stopped):
-        return started_at, entries[-1].at
+    borders = [entry for entry in entries if isinstance(entry, Started | Stopped)]
+    if borders and isinstance(borders[-1], Stopped):
+        return started_at, borders[-1].at
     if (manifest := read_manifest(folder)) is not None:
         return started_at, manifest.stopped_at
     return started_at, max([entry.at for entry in entries] + [one.clock.last for one in logs])

@@ -1,0 +1,185 @@
+"""Who is shown, when and where: a timeline in, scenes out, no file touched."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from recordings.composition import FPS, HEIGHT, MAX_TILES, WIDTH, Rect, Scene, grid, plan, presentation
+from sfu.manifest import ENTRIES, Joined, Left, Source, Started, TrackEnded, TrackPaused, TrackResumed, TrackStarted
+
+T = 1000.0  # the start, seconds since the epoch
+
+
+def start(at: float, epoch: str = "e1") -> Started:
+    return Started(at=T + at, recording="r", room="demo", epoch=epoch)
+
+
+def join(at: float, name: str) -> Joined:
+    return Joined(at=T + at, peer=name, name=name)
+
+
+def leave(at: float, name: str) -> Left:
+    return Left(at=T + at, peer=name)
+
+
+def track(at: float, name: str, source: Source = "camera", *, paused: bool = False, epoch: str = "") -> TrackStarted:
+    return TrackStarted(
+        at=T + at,
+        producer_id=f"{name}-{source}{epoch}",
+        peer=name,
+        kind="audio" if source == "microphone" else "video",
+        source=source,
+        file="x",
+        mime_type="video/VP8",
+        payload_type=101,
+        clock_rate=90000,
+        paused=paused,
+    )
+
+
+def scenes(entries: list[ENTRIES], duration: float = 10.0, last: dict[str, float] | None = None) -> list[Scene]:
+    last_packets = {producer_id: T + at for producer_id, at in (last or {}).items()}
+    planned = plan(entries, started_at=T, duration=duration, last_packets=last_packets)
+    covered = list(itertools.chain.from_iterable(range(scene.begin, scene.end) for scene in planned))
+    assert covered == list(range(round(duration * FPS)))
+    return planned
+
+
+def shown(planned: list[Scene], seconds: float) -> list[tuple[str, str | None]]:
+    frame = int(seconds * FPS)
+    [scene] = [scene for scene in planned if scene.begin <= frame < scene.end]
+    return [(tile.name, tile.producer_id) for tile in scene.tiles]
+
+
+def overlap(one: Rect, other: Rect) -> bool:
+    return (
+        one.x < other.x + other.width
+        and other.x < one.x + one.width
+        and one.y < other.y + other.height
+        and other.y < one.y + one.height
+    )
+
+
+def inside(rect: Rect) -> bool:
+    return rect.x >= 0 and rect.y >= 0 and rect.x + rect.width <= WIDTH and rect.y + rect.height <= HEIGHT
+
+
+def test_a_scene_begins_when_somebody_comes_and_when_somebody_goes() -> None:
+    planned = scenes([start(0), join(0, "Tina"), track(0, "Tina"), join(3, "Sam"), track(3, "Sam"), leave(6, "Sam")])
+    assert [(scene.begin, scene.end) for scene in planned] == [(0, 90), (90, 180), (180, 300)]
+    assert shown(planned, 4) == [("Tina", "Tina-camera"), ("Sam", "Sam-camera")]
+    assert shown(planned, 7) == [("Tina", "Tina-camera")]
+
+
+def test_a_camera_that_is_off_leaves_the_name_in_its_place() -> None:
+    planned = scenes(
+        [
+            start(0),
+            join(0, "Tina"),
+            track(0, "Tina"),
+            join(0, "Sam"),
+            track(0, "Sam", paused=True),
+            TrackPaused(at=T + 2, producer_id="Tina-camera"),
+            TrackResumed(at=T + 4, producer_id="Tina-camera"),
+            TrackEnded(at=T + 6, producer_id="Tina-camera"),
+        ]
+    )
+    assert shown(planned, 1) == [("Tina", "Tina-camera"), ("Sam", None)]
+    assert shown(planned, 3) == [("Tina", None), ("Sam", None)]
+    assert shown(planned, 5)[0] == ("Tina", "Tina-camera")
+    assert shown(planned, 7)[0] == ("Tina", None)
+    [again] = [scene for scene in planned if scene.begin == 4 * FPS]
+    assert again.tiles[0].since == pytest.approx(2.0)  # what was shown up to the pause is stale
+
+
+def test_a_shared_screen_is_large_until_it_ends() -> None:
+    planned = scenes(
+        [
+            start(0),
+            join(0, "Tina"),
+            track(0, "Tina"),
+            join(0, "Sam"),
+            track(2, "Tina", "screen"),
+            TrackEnded(at=T + 5, producer_id="Tina-screen"),
+        ]
+    )
+    assert shown(planned, 3) == [("Tina (screen)", "Tina-screen"), ("Tina", "Tina-camera"), ("Sam", None)]
+    large, beside = planned[1].tiles[0].rect, [tile.rect for tile in planned[1].tiles[1:]]
+    assert all(large.width > 4 * rect.width for rect in beside)
+    assert shown(planned, 6) == [("Tina", "Tina-camera"), ("Sam", None)]
+
+
+def test_of_two_screens_the_last_is_shown() -> None:
+    planned = scenes([start(0), join(0, "A"), join(0, "B"), track(1, "A", "screen"), track(2, "B", "screen")])
+    assert shown(planned, 3)[0] == ("B (screen)", "B-screen")
+
+
+def test_microphones_change_no_picture() -> None:
+    assert len(scenes([start(0), join(0, "Tina"), track(0, "Tina"), track(4, "Tina", "microphone")])) == 1
+
+
+def test_people_keep_their_places_when_cameras_come_and_go() -> None:
+    planned = scenes([start(0), join(0, "A"), join(0, "B"), join(0, "C"), track(2, "C"), track(4, "B"), track(6, "A")])
+    assert {tuple(name for name, _ in shown(planned, at)) for at in (1, 3, 5, 7)} == {("A", "B", "C")}
+
+
+def test_of_more_than_fit_those_with_cameras_are_shown_and_the_others_counted() -> None:
+    entries: list[ENTRIES] = [start(0), *(join(0, f"P{number}") for number in range(40)), track(1, "P39")]
+    tiles = shown(scenes(entries), 2)
+    assert len(tiles) == MAX_TILES
+    assert tiles[0] == ("P39", "P39-camera")
+    assert tiles[-1] == ("+ 16", None)
+    beside = shown(scenes([*entries, track(2, "P0", "screen")]), 3)
+    assert len(beside) == 6
+    assert beside[-1] == ("+ 36", None)
+
+
+def test_after_a_workers_death_people_stay_and_their_cameras_are_off_until_they_are_back() -> None:
+    planned = scenes(
+        [
+            start(0),
+            join(0, "Tina"),
+            track(0, "Tina"),
+            join(0, "Gone"),
+            start(5, "e2"),
+            join(6, "Tina"),
+            track(6, "Tina", epoch="2"),
+        ],
+        last={"Tina-camera": 3.0, "Tina-camera2": 10.0},
+    )
+    assert shown(planned, 2) == [("Tina", "Tina-camera"), ("Gone", None)]
+    assert shown(planned, 4) == [("Tina", None), ("Gone", None)]
+    assert shown(planned, 5.5) == [("Tina", None)]
+    assert shown(planned, 7) == [("Tina", "Tina-camera2")]
+
+
+def test_a_class_that_nobody_came_to_is_a_picture_of_nothing() -> None:
+    assert [scene.tiles for scene in scenes([start(0)])] == [()]
+
+
+def test_entries_before_the_start_and_after_the_end_count_at_the_edges() -> None:
+    planned = scenes([join(-5, "Tina"), start(0), track(-1, "Tina"), leave(99, "Tina")])
+    assert shown(planned, 0) == shown(planned, 9.9) == [("Tina", "Tina-camera")]
+
+
+@pytest.mark.parametrize("count", range(1, MAX_TILES + 1))
+def test_tiles_lie_inside_do_not_overlap_and_are_even(count: int) -> None:
+    rects = grid(count)
+    assert len(rects) == count
+    assert all(inside(rect) for rect in rects)
+    assert not any(overlap(one, other) for one, other in itertools.combinations(rects, 2))
+    assert all(side % 2 == 0 for rect in rects for side in (rect.x, rect.y, rect.width, rect.height))
+    assert all(rect.width / rect.height == pytest.approx(16 / 9, rel=0.02) for rect in rects)
+    assert len({(rect.width, rect.height) for rect in rects}) == 1
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_a_screen_and_its_column_fit(count: int) -> None:
+    screen, column = presentation(count)
+    rects = [screen, *column]
+    assert len(column) == count
+    assert all(inside(rect) for rect in rects)
+    assert not any(overlap(one, other) for one, other in itertools.combinations(rects, 2))
+    assert all(side % 2 == 0 for rect in rects for side in (rect.x, rect.y, rect.width, rect.height))
