@@ -171,6 +171,14 @@ test("what was published before there is media is sent when there is", async () 
   await enough(() => server.of("produce").length === 1, "producing");
 });
 
+test("a new link begins with the pictures, whatever was wanted first", async () => {
+  await engine.sender.publish("microphone", track("audio"));
+  await engine.sender.publish("camera", track("video"));
+  await engine.joined(joinAnswer());
+  await enough(() => server.of("produce").length === 2, "producing both");
+  assert.deepEqual(server.of("produce").map((data) => data.source), ["camera", "microphone"]);
+});
+
 test("a socket that came back finds its media as they were", async () => {
   await inClass();
   await enough(() => heard.length === 2, "both streams");
@@ -216,13 +224,15 @@ test("muting oneself while the socket is down is told when it is back", async ()
 test("when the worker went, all is built anew from the same tracks", async () => {
   await inClass();
   await enough(() => heard.length === 2, "both streams");
-  const tracks = engine.sender.producers.map(({ producer }) => producer.track);
+  const bySource = () => new Map(engine.sender.producers.map(({ source, producer }) => [source, producer.track]));
+  const tracks = bySource();
   engine.receiver.want([]); // the room forgot the old ids
   await engine.restart({ epoch: "e2", reason: "worker_gone" }, { private: false });
   engine.receiver.want([theirs("camera", "mei")]);
   await enough(() => engine.sender.producers.length === 2 && heard.includes("+mei-camera"), "building anew");
-  assert.deepEqual(engine.sender.producers.map(({ producer }) => producer.track), tracks);
-  assert.ok(tracks.every((each) => each.readyState === "live"), "tracks outlive the link");
+  assert.equal(tracks.size, 2);
+  for (const [source, each] of bySource()) assert.equal(each, tracks.get(source), `${source} goes on with its track`);
+  assert.ok([...tracks.values()].every((each) => each.readyState === "live"), "tracks outlive the link");
   assert.equal(engine.epoch, "e2");
 });
 

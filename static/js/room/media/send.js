@@ -104,7 +104,10 @@ export class Sender extends Emitter {
   async attach(link) {
     this.#link = link;
     this.#producers.clear();
-    await Promise.allSettled([...this.#wanted.keys()].map((source) => this.#inTurn(source, () => this.#send(source))));
+    // Pictures first: Chromium probes the way up once, as soon as there is one, and needs video packets for it. With a
+    // voice alone there it learns nothing, and a camera climbs to its best layer in 15 s instead of 3.
+    const sources = [...this.#wanted].sort(([, a], [, b]) => rank(a.track) - rank(b.track)).map(([source]) => source);
+    await Promise.allSettled(sources.map((source) => this.#inTurn(source, () => this.#send(source))));
   }
 
   /** The link is gone with all producers; tracks and wishes stay. */
@@ -221,6 +224,11 @@ export class Sender extends Emitter {
     turn.catch(() => {});
     return turn;
   }
+}
+
+/** @param {MediaStreamTrack} track @returns {number} what is sent first on a new link: the lowest */
+function rank(track) {
+  return track.kind === "video" ? 0 : 1;
 }
 
 /**
