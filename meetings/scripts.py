@@ -152,7 +152,7 @@ if known and old == wanted then
     person, outcome, session = before, 'returned', old
 else
     if known then outcome = 'replaced' end
-    person.audio, person.video = false, false
+    person.audio, person.video, person.screen = false, false, false
 end
 person.connected = true
 redis.call('HSET', KEYS[1], pid, cjson.encode(person))

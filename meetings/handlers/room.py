@@ -168,7 +168,7 @@ async def _whole_room(hub: Hub) -> WholeRoom:
     return taken
 
 
-WIRE_FIELDS = ("participant_id", "name", "role", "hand", "connected", "producers", "audio", "video")
+WIRE_FIELDS = ("participant_id", "name", "role", "hand", "connected", "producers", "audio", "video", "screen")
 
 
 def on_the_wire(person: dict[str, Any]) -> dict[str, Any]:
