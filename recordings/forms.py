@@ -37,7 +37,7 @@ class SearchForm(forms.Form):
         self.is_valid()
         data = self.cleaned_data
         return Wanted(
-            text=data.get("q", "").replace("\0", ""),
+            text=data.get("q", ""),
             course=data.get("course", ""),
             teacher=data.get("teacher", ""),
             since=data.get("since"),

@@ -18,27 +18,6 @@ State = Recording.State
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
-    """What was sent to Celery: (recording, countdown). The broker is the only part that is not real here."""
-    from recordings.tasks import compose_recording
-
-    tasks: list[tuple[int, float]] = []
-    monkeypatch.setattr(compose_recording, "apply_async", lambda args, countdown=0: tasks.append((args[0], countdown)))
-    monkeypatch.setattr("recordings.announce.people_in", lambda code: set())
-    return tasks
-
-
-@pytest.fixture
-def room(tina: User) -> Room:
-    return Room.objects.create(title="Cells", created_by=tina, code="cells")
-
-
-@pytest.fixture
-def recording(room: Room, tina: User) -> Recording:
-    return states.begin(room, tina)
-
-
 def seen(recording: Recording) -> Recording:
     recording.refresh_from_db()
     return recording

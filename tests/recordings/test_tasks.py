@@ -1,0 +1,328 @@
+"""From a stopped recording to a stored file, and what happens when something dies or is away on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import av
+import pytest
+from django.conf import LazySettings
+from django.core.files.storage import FileSystemStorage
+from django.db import connection
+from django.utils import timezone
+
+from accounts.models import User
+from meetings.models import Room
+from recordings import compose as composing
+from recordings import finishing, states, storage, tasks
+from recordings.models import Composition, Recording, Track
+from sfu.manifest import LEASE, MANIFEST, read_manifest
+from tests.lectern import wait_until
+from tests.recordings.conftest import Sent
+from tests.recordings.synthetic import SyntheticClass, person
+
+State = Recording.State
+# Leases are renewed by a thread with a connection of its own, which sees nothing inside of a test's transaction.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def synthetic(recording: Recording, length: float = 3.0, *, crashed: bool = False) -> Path:
+    world = SyntheticClass(recording.folder, length)
+    person(world, "Tina", 0.0, length, ended=not crashed)
+    return world.write(crashed=crashed)
+
+
+def touched(folder: Path, ago: float) -> None:
+    os.utime(folder / LEASE, (time.time() - ago, time.time() - ago))
+
+
+def seen(recording: Recording) -> Recording:
+    recording.refresh_from_db()
+    return recording
+
+
+def test_a_stopped_recording_is_composed_stored_and_verified_and_its_raw_tracks_go(
+    recording: Recording, sent: Sent
+) -> None:
+    folder = synthetic(recording)
+    states.recorded(recording.pk)
+    assert sent == [(recording.pk, 0)]
+    tasks.compose_recording(recording.pk)
+    assert (seen(recording).state, recording.progress, recording.reason) == (State.READY, 100, "")
+    assert recording.duration == timedelta(seconds=3)
+    assert recording.ready_at is not None
+    composition = Composition.objects.get(recording=recording)
+    path = storage.local_path(composition.key)
+    assert path is not None
+    with path.open("rb") as file:
+        assert storage.digest(file) == (composition.size, composition.sha256)
+    with av.open(str(path)) as film:
+        assert film.duration == pytest.approx(3_000_000, abs=40_000)
+    assert {(track.name, track.kind) for track in Track.objects.filter(recording=recording)} == {
+        ("Tina", "video"),
+        ("Tina", "audio"),
+    }
+    assert sorted(path.name for path in folder.iterdir()) == [LEASE, MANIFEST, "timeline.jsonl"]
+
+
+def test_a_task_that_comes_twice_does_nothing_the_second_time(recording: Recording) -> None:
+    synthetic(recording)
+    states.recorded(recording.pk)
+    tasks.compose_recording(recording.pk)
+    made = Composition.objects.get(recording=recording)
+    tasks.compose_recording(recording.pk)
+    assert Composition.objects.get(recording=recording).created_at == made.created_at
+
+
+def test_an_index_stands_in_front_so_that_playback_begins_at_once(recording: Recording) -> None:
+    synthetic(recording)
+    states.recorded(recording.pk)
+    tasks.compose_recording(recording.pk)
+    path = storage.local_path(Composition.objects.get(recording=recording).key)
+    assert path is not None
+    data = path.read_bytes()
+    assert 0 < data.index(b"moov") < data.index(b"mdat")
+
+
+def test_a_failing_composition_is_tried_three_times_then_failed_and_its_tracks_are_kept(
+    recording: Recording, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = synthetic(recording)
+    states.recorded(recording.pk)
+    with monkeypatch.context() as broken:
+        broken.setattr(composing, "BASE_DIR", folder)  # where no module is found: the drawing processes cannot start
+        for _ in range(3):
+            assert seen(recording).state == State.QUEUED
+            tasks.compose_recording(recording.pk)
+    assert seen(recording).state == State.FAILED
+    assert "recordings" in recording.reason
+    assert [countdown for _, countdown in sent] == [0, 15, 30]
+    assert len(list(folder.glob("*.rtpdump"))) == 2
+    assert not list(folder.glob("compose-*"))
+    assert states.retry(recording.pk)
+    tasks.compose_recording(recording.pk)
+    assert seen(recording).state == State.READY
+
+
+def test_a_folder_with_nothing_in_it_fails_at_once(recording: Recording) -> None:
+    states.recorded(recording.pk)
+    tasks.compose_recording(recording.pk)
+    assert seen(recording).state == State.FAILED
+    assert "never began" in recording.reason
+
+
+class ForgetfulStorage(FileSystemStorage):
+    """Loses the last byte."""
+
+    def _save(self, name: str, content: object) -> str:
+        saved = super()._save(name, content)  # type: ignore[misc]
+        with open(self.path(saved), "r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"\x00")
+        return str(saved)
+
+
+def test_raw_tracks_stay_when_the_storage_gives_back_other_bytes(
+    recording: Recording, places: Path, settings: LazySettings
+) -> None:
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "recordings": {
+            "BACKEND": "tests.recordings.test_tasks.ForgetfulStorage",
+            "OPTIONS": {"location": places / "forgetful", "allow_overwrite": True},
+        },
+    }
+    folder = synthetic(recording)
+    states.recorded(recording.pk)
+    tasks.compose_recording(recording.pk)
+    assert seen(recording).state == State.QUEUED
+    assert "other bytes" in recording.reason
+    assert len(list(folder.glob("*.rtpdump"))) == 2
+    assert not Composition.objects.exists()
+
+
+# --- what died -------------------------------------------------------------------------------------------------------
+
+
+def test_a_recording_whose_worker_died_is_finished_by_the_sweeper(recording: Recording, sent: Sent) -> None:
+    folder = synthetic(recording, crashed=True)
+    touched(folder, ago=5)
+    tasks.sweep_recordings()
+    assert seen(recording).state == State.RECORDING  # another worker may still go on
+    touched(folder, ago=finishing.RESUME_WITHIN + 5)
+    tasks.sweep_recordings()
+    assert seen(recording).state == State.QUEUED
+    tasks.compose_recording(recording.pk)
+    assert seen(recording).state == State.READY
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    assert manifest.stopped_at - manifest.started_at == pytest.approx(3.0, abs=0.2)
+
+
+def test_a_recording_that_a_worker_has_completed_is_queued_though_nobody_said_stop(recording: Recording) -> None:
+    folder = synthetic(recording)
+    touched(folder, ago=0)
+    tasks.sweep_recordings()
+    assert seen(recording).state == State.QUEUED
+
+
+def test_a_recording_that_no_worker_ever_began_is_given_up_after_a_minute(recording: Recording) -> None:
+    tasks.sweep_recordings()
+    assert seen(recording).state == State.RECORDING
+    Recording.objects.filter(pk=recording.pk).update(started_at=timezone.now() - timedelta(minutes=2))
+    tasks.sweep_recordings()
+    assert seen(recording).state == State.QUEUED
+
+
+def test_a_folder_that_a_worker_writes_in_is_left_alone_and_the_try_does_not_count(
+    recording: Recording, sent: Sent
+) -> None:
+    folder = synthetic(recording, crashed=True)
+    touched(folder, ago=1)
+    states.recorded(recording.pk)
+    tasks.compose_recording(recording.pk)
+    assert (seen(recording).state, recording.attempts) == (State.QUEUED, 0)
+    assert sent[-1] == (recording.pk, tasks.SWEEP_EVERY)
+    assert not (folder / MANIFEST).exists()
+
+
+KILLED = """
+import django; django.setup()
+from recordings.tasks import compose_recording
+compose_recording({pk})
+"""
+
+
+@pytest.fixture
+def composer(recording: Recording, places: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that composes half a minute of class, as a Celery child does."""
+    synthetic(recording, length=30.0)
+    states.recorded(recording.pk)
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED.format(pk=recording.pk)],
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+            "LECTERN_DATA": str(places),
+            "REDIS_URL": "redis://127.0.0.1:1/0",
+        },
+    )
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_composer_killed_in_the_middle_takes_its_helpers_along_and_another_finishes(
+    recording: Recording, composer: subprocess.Popen[bytes]
+) -> None:
+    wait_until(lambda: seen(recording).progress >= 5, within=60, what="composing has begun")
+    folder = recording.folder
+    helpers = drawing(folder)
+    assert helpers
+    composer.send_signal(signal.SIGKILL)
+    composer.wait()
+    wait_until(lambda: not drawing(folder), within=10, what="the helpers have ended")
+    assert states.take_from_the_dead(timezone.now()) == 0  # its lease still runs
+    assert states.take_from_the_dead(timezone.now() + states.LEASE) == 1
+    tasks.compose_recording(recording.pk)
+    assert seen(recording).state == State.READY
+    assert recording.duration == timedelta(seconds=30)
+    assert Composition.objects.filter(recording=recording).count() == 1
+    assert not list(folder.glob("compose-*"))
+
+
+def drawing(folder: Path) -> list[int]:
+    """Processes that draw or mix in that folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(str(folder).encode() in word for word in words):
+            found.append(int(process.name))
+    return found
+
+
+def test_a_composer_that_lost_its_lease_ends_without_a_trace(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synthetic(recording)
+    states.recorded(recording.pk)
+    monkeypatch.setattr(tasks, "PROGRESS_EVERY", 0.0)
+
+    def steal() -> None:
+        Recording.objects.filter(pk=recording.pk).update(lease_until=timezone.now() + timedelta(hours=1))
+        connection.close()
+
+    join = composing._join
+
+    def joined_too_late(job: object) -> Path:
+        thief = threading.Thread(target=steal)
+        thief.start()
+        thief.join()
+        return join(job)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(composing, "_join", joined_too_late)
+    tasks.compose_recording(recording.pk)
+    assert seen(recording).state == State.COMPOSING  # the other's
+    assert not Composition.objects.exists()
+    assert len(list(recording.folder.glob("*.rtpdump"))) == 2
+
+
+# --- retention -------------------------------------------------------------------------------------------------------
+
+
+def test_recordings_expire_with_their_files(ready: Recording, settings: LazySettings) -> None:
+    settings.RECORDING_RETENTION_DAYS = 30
+    path = storage.local_path(Composition.objects.get(recording=ready).key)
+    assert path is not None
+    ready.folder.mkdir(parents=True)
+    Recording.objects.filter(pk=ready.pk).update(stopped_at=timezone.now() - timedelta(days=29))
+    assert tasks.expire_recordings() == 0
+    assert path.exists()
+    Recording.objects.filter(pk=ready.pk).update(stopped_at=timezone.now() - timedelta(days=31))
+    assert tasks.expire_recordings() == 1
+    assert seen(ready).state == State.EXPIRED
+    assert not path.exists()
+    assert not ready.folder.exists()
+    assert not Composition.objects.exists()
+
+
+def test_without_a_retention_recordings_stay(ready: Recording, settings: LazySettings) -> None:
+    settings.RECORDING_RETENTION_DAYS = 0
+    Recording.objects.filter(pk=ready.pk).update(stopped_at=timezone.now() - timedelta(days=3000))
+    assert tasks.expire_recordings() == 0
+
+
+def test_what_could_not_be_deleted_is_deleted_the_next_time(
+    ready: Recording, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.RECORDING_RETENTION_DAYS = 30
+    Recording.objects.filter(pk=ready.pk).update(stopped_at=timezone.now() - timedelta(days=31))
+
+    def away(key: str) -> None:
+        raise ConnectionError("the storage is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(storage, "remove", away)
+        tasks.expire_recordings()
+    assert seen(ready).state == State.EXPIRED
+    assert Composition.objects.exists()
+    tasks.expire_recordings()
+    assert not Composition.objects.exists()
+
+
+def test_the_oldest_unfinished_recording_is_seen_in_seconds(recording: Recording, room: Room, tina: User) -> None:
+    assert tasks.unfinished_since() == 0.0
+    states.recorded(recording.pk, timezone.now() - timedelta(seconds=90))
+    assert tasks.unfinished_since() == pytest.approx(90, abs=5)
