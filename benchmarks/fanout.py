@@ -17,14 +17,13 @@ import statistics
 import struct
 import tempfile
 import time
-import urllib.request
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from benchmarks.table import Benchmark, Table
 from benchmarks.websocket import WebSocket, connect
-from tests.lectern import running_lectern
+from tests.lectern import Lectern, running_lectern
 
 PROBES = 20
 RATE = 5.0  # messages a second
@@ -58,7 +57,7 @@ class Bench(Benchmark):
         for sockets in self.options.sockets:
             table.add(**asyncio.run(floor(sockets, self.options.seconds)))
             with tempfile.TemporaryDirectory() as data, running_lectern(Path(data)) as lectern:
-                tokens = guest_tokens(lectern.url, sockets + PROBES)
+                tokens = guest_tokens(lectern, sockets + PROBES)
                 paths = [f"/ws/meetings/{CODE}/?token={token}" for token in tokens]
                 pid = lectern.pid_of("daphne")
                 row = asyncio.run(measure("Lectern", lectern.port, paths, sockets, self.options.seconds, pid))
@@ -215,16 +214,11 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def post(url: str, body: dict[str, Any], token: str = "") -> dict[str, Any]:
-    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310  our own Lectern
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-        return dict(json.load(answer))
-
-
-def guest_tokens(url: str, count: int) -> list[str]:
-    access = post(f"{url}api/v1/auth/token/", {"username": "teacher", "password": "lectern-demo"})["access"]
-    link = f"{url}api/v1/meetings/{CODE}/token/"
+def guest_tokens(lectern: Lectern, count: int) -> list[str]:
+    access = lectern.api("auth/token/", {"username": "teacher", "password": "lectern-demo"})["access"]
     return [
-        post(link, {"role": "attendee", "display_name": f"Guest {number}"}, access)["token"] for number in range(count)
+        lectern.api(f"meetings/{CODE}/token/", {"role": "attendee", "display_name": f"Guest {number}"}, token=access)[
+            "token"
+        ]
+        for number in range(count)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -136,6 +138,13 @@ class Lectern:
         with contextlib.suppress(OSError), urllib.request.urlopen(self.url + "readyz", timeout=2) as answer:
             return bool(answer.status == 200)
         return False
+
+    def api(self, path: str, body: dict[str, Any], *, token: str = "") -> dict[str, Any]:
+        """POST to /api/v1/; HTTPError for what is refused."""
+        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+        request = urllib.request.Request(f"{self.url}api/v1/{path}", json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return dict(json.load(answer))
 
     def stop(self) -> None:
         if self.process is None or self.process.poll() is not None:

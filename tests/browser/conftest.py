@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
-from tests.browser.person import Person
+from tests.browser.person import PASSWORD, Person
 from tests.lectern import Lectern, running_lectern
 
 CHROMIUM_ARGUMENTS = [
@@ -75,11 +75,20 @@ def firefox(playwright: Playwright) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def person(chromium: Browser, lectern: Lectern) -> Iterator[Callable[..., Person]]:
+def classroom(lectern: Lectern, request: pytest.FixtureRequest) -> str:
+    """The address of a lesson's classroom that no other test has been in: nobody's presence lingers there."""
+    access = lectern.api("auth/token/", {"username": "teacher", "password": PASSWORD})["access"]
+    lesson = lectern.api("lessons/", {"course": "demo-course", "title": request.node.name[:100]}, token=access)
+    return f"meetings/lesson/{lesson['id']}/"
+
+
+@pytest.fixture
+def person(chromium: Browser, lectern: Lectern, classroom: str) -> Iterator[Callable[..., Person]]:
     """`person("teacher", 0)` signs somebody in; what their consoles said is printed when a test fails."""
     people: list[Person] = []
 
     def make(username: str, number: int, *, browser: Browser | None = None, **options: object) -> Person:
+        options.setdefault("classroom", classroom)
         one = Person(browser or chromium, lectern, username, number, **options)  # type: ignore[arg-type]
         people.append(one)
         if username:

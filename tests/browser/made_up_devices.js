@@ -35,7 +35,8 @@
     let count = 0;
     draw(canvas, colour, 0);
     const timer = setInterval(() => draw(canvas, colour, (count += 1)), 1000 / fps);
-    const [track] = canvas.captureStream(fps).getVideoTracks();
+    // Every drawing is a frame: a rate asked for here as well would drop those that come a little early.
+    const [track] = canvas.captureStream().getVideoTracks();
     const stop = track.stop.bind(track);
     track.stop = () => { clearInterval(timer); stop(); };
     return track;

@@ -14,6 +14,7 @@ from tests.lectern import Lectern, wait_until
 
 MADE_UP_DEVICES = (Path(__file__).parent / "made_up_devices.js").read_text()
 PASSWORD = "lectern-demo"
+DEMO_CLASS = "meetings/demo-class/"
 
 # Colours far apart, that survive 4:2:0 and the BT.601/709 question; tones that are no multiples of each other.
 COLOURS = ["#c02020", "#20a020", "#2040d0", "#b020b0", "#109090"]
@@ -38,10 +39,18 @@ def look(number: int) -> Look:
 
 class Person:
     def __init__(
-        self, browser: Browser, lectern: Lectern, username: str, number: int, *, size: tuple[int, int] = (320, 180)
+        self,
+        browser: Browser,
+        lectern: Lectern,
+        username: str,
+        number: int,
+        *,
+        classroom: str = DEMO_CLASS,
+        size: tuple[int, int] = (320, 180),
     ) -> None:
+        self.classroom = classroom
         self.lectern, self.username, self.look = lectern, username, look(number)
-        self.context: BrowserContext = browser.new_context(viewport={"width": 1280, "height": 800})
+        self.context: BrowserContext = browser.new_context(viewport={"width": 1024, "height": 640})
         me = {
             "number": number, "width": size[0], "height": size[1], "fps": 15,
             "tone": self.look.tone, "colour": self.look.colour,
@@ -59,9 +68,9 @@ class Person:
         self.page.click("form[action*=login] button[type=submit], main form button[type=submit]")
         self.page.wait_for_url(lambda url: "/login/" not in url)
 
-    def enter(self, code: str = "demo-class", *, token: str = "", name: str = "") -> None:
+    def enter(self, *, token: str = "", name: str = "") -> None:
         """From the page to the class, through the lobby."""
-        self.page.goto(f"{self.lectern.url}meetings/{code}/" + (f"?token={token}" if token else ""))
+        self.page.goto(self.lectern.url + self.classroom + (f"?token={token}" if token else ""))
         if name:
             self.testid("lobby-name").fill(name)
         self.testid("lobby-join").click()

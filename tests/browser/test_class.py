@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.person import Person
+from tests.browser.person import DEMO_CLASS, Person
 from tests.lectern import Lectern, wait_until
 
 MakePerson = Callable[..., Person]
@@ -99,7 +99,7 @@ def test_a_1280x720_simulcast_camera_arrives_in_its_best_layer(person: MakePerso
 @pytest.fixture
 def guest_link(person: MakePerson, lectern: Lectern) -> str:
     """A meeting token for one guest, made by the teacher's own session through the API."""
-    teacher = person("teacher", 0)
+    teacher = person("teacher", 0, classroom=DEMO_CLASS)
     teacher.enter()
     return str(
         teacher.page.evaluate(
@@ -118,9 +118,9 @@ def guest_link(person: MakePerson, lectern: Lectern) -> str:
 def test_a_kicked_guest_cannot_come_back_with_the_same_token(
     person: MakePerson, guest_link: str, chromium: Browser
 ) -> None:
-    host = person("assistant", 1)
+    host = person("assistant", 1, classroom=DEMO_CLASS)
     host.enter()
-    guest = person("", 2)
+    guest = person("", 2, classroom=DEMO_CLASS)
     guest.enter(token=guest_link)
     host.testid("toggle-participants").click()
     row = host.page.locator(f'[data-testid="participant"][data-participant-id="{guest.participant_id}"]')
