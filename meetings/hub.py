@@ -13,13 +13,13 @@ import time
 from collections import deque
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from channels.layers import get_channel_layer
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from meetings import presence, registry
+from meetings import background, presence, registry
 from meetings.errors import CLOSE_COME_AGAIN, CLOSE_REPLACED
 from meetings.eventlog import EventLog, body_of, event_data, event_name, fleeting, numbered
 from meetings.limits import TokenBucket
@@ -243,9 +243,7 @@ class Hub:
     async def shut(self) -> None:
         if self._flush is not None:
             self._flush.cancel()
-        for task in (self._recovery,):
-            if task is not None:
-                task.cancel()
+        await background.end([self._recovery])
         async with asyncio.timeout(TIMEOUT):
             await self.hubs.layer.group_discard(group_name(self.code), self.hubs.channel)
 
@@ -262,7 +260,8 @@ class Hubs:
         self.redis = redis or connect()
         self.channel = ""
         self.hubs: dict[str, Hub] = {}
-        self._lock = asyncio.Lock()
+        # A lock a room: one whose hooks take their time keeps nobody out of the others.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._running: list[asyncio.Task[None]] = []
         self._complained = 0.0
@@ -270,9 +269,11 @@ class Hubs:
 
     async def hold(self, code: str) -> Hub:
         """The room's hub, open; `release` it once for each hold."""
-        async with self._lock:
+        if not self.channel:
+            channel = await self.layer.new_channel("hub")
+            self.channel = self.channel or channel
+        async with self._lock(code):
             if not self._running:
-                self.channel = await self.layer.new_channel("hub")
                 self._running = [asyncio.create_task(self._listen()), asyncio.create_task(self._tick())]
             hub = self.hubs.get(code)
             if hub is None:
@@ -289,8 +290,11 @@ class Hubs:
             hub.holders += 1
             return hub
 
+    def _lock(self, code: str) -> asyncio.Lock:
+        return self._locks.setdefault(code, asyncio.Lock())
+
     async def release(self, hub: Hub) -> None:
-        async with self._lock:
+        async with self._lock(hub.code):
             hub.holders -= 1
             if hub.holders == 0 and self.hubs.get(hub.code) is hub:
                 del self.hubs[hub.code]
@@ -355,11 +359,7 @@ class Hubs:
 
     async def stop(self) -> None:
         """Tests and a process that ends: stop listening, tell nobody."""
-        pending: set[asyncio.Task[Any]] = {*self._running, *self._tasks}
-        while pending:  # channels_redis loses a cancellation that comes together with a message: say it again
-            for task in pending:
-                task.cancel()
-            _, pending = await asyncio.wait(pending, timeout=0.2)
+        await background.end([*self._running, *self._tasks])
         await self.redis.aclose()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from meetings import background
 from meetings.errors import CLOSE_COME_AGAIN, Refused
 from meetings.hub import Hub
 from meetings.media.announce import Announcer
@@ -267,10 +268,7 @@ class RoomMedia:
         release = asyncio.create_task(self.try_request(ReleaseRoom(room=self.code)))  # nobody waits for a worker here
         self._last_words.add(release)
         release.add_done_callback(self._last_words.discard)
-        for task in (self._hearing, self._recovery):
-            if task is not None:
-                task.cancel()
-        await asyncio.gather(*[task for task in (self._hearing, self._recovery) if task], return_exceptions=True)
+        await background.end([self._hearing, self._recovery])
 
     # --- what the worker tells ---------------------------------------------------------------------------------------
 
