@@ -26,6 +26,7 @@ FIREFOX_PREFS = {
     "media.autoplay.default": 0,
     "media.autoplay.blocking_policy": 0,
     "media.autoplay.block-webaudio": False,
+    "layout.frame_rate": 30,  # drawn in software on two cores: half the frames is plenty
     "media.cubeb.force_mock_context": True,  # a sound card made of nothing: without one, Firefox's AudioContext waits
 }
 
