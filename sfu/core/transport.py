@@ -79,8 +79,11 @@ class Transport:
             return False
         return True
 
-    def receive_rtp(self, data: Buffer, length: int, now: float) -> None:
-        """A packet whose authenticity is proved."""
+    def receive_rtp(self, data: Buffer, length: int, now: float, arrived: float | None = None) -> None:
+        """A packet whose authenticity is proved.
+
+        `arrived`: when it reached this machine, where that is known; we may have had no time for it until `now`.
+        """
         dropped = self.agenda.dropped
         if length > MAX_PACKET:
             dropped["too_long"] += 1
@@ -96,7 +99,7 @@ class Transport:
                 repair = self.repairs.get(header.ssrc)
                 if repair is None:
                     stream, repair = self._find(data, header)
-            self._note_arrival(data, header, now)
+            self._note_arrival(data, header, now if arrived is None else arrived)
         except ParseError:
             dropped["malformed"] += 1
             return
@@ -114,7 +117,7 @@ class Transport:
         if packet is not None:
             stream.producer.receive(stream, packet)
 
-    def _note_arrival(self, data: Buffer, header: RtpHeader, now: float) -> None:
+    def _note_arrival(self, data: Buffer, header: RtpHeader, arrived: float) -> None:
         identifier = self._extensions.get(extension_uris.TRANSPORT_CC)
         if identifier is None:
             return
@@ -122,7 +125,7 @@ class Transport:
         if place is not None and place[1] == 2:
             offset = place[0]
             self._feedback.media_ssrc = header.ssrc
-            self._feedback.received(data[offset] << 8 | data[offset + 1], now)
+            self._feedback.received(data[offset] << 8 | data[offset + 1], arrived)
             self.agenda.arrivals.add(self)
 
     def _find(self, data: Buffer, header: RtpHeader) -> tuple[Stream | None, Stream | None]:

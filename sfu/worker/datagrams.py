@@ -6,9 +6,11 @@ start by trying, and done one datagram at a time.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import socket
+import time
 from struct import Struct
 from typing import Any
 
@@ -24,6 +26,8 @@ SOCKET_BUFFER = 8 * 1024 * 1024  # bytes: a key frame to a thousand receivers is
 UDP_SEGMENT = 103
 SOL_UDP = 17
 MSG_TRUNC = 0x20
+_SO_TIMESTAMPNS = 35
+MAX_WAIT = 1.0  # seconds a datagram can have waited for us: beyond it the wall clock was set, and we know nothing
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
 MAX_SEGMENTS = 64  # of one send (UDP_MAX_SEGMENTS)
@@ -52,6 +56,7 @@ except (OSError, AttributeError):
 HEADER = Struct("=QI4xQQQQi4xI4x")  # struct mmsghdr of 64-bit Linux
 IOVEC = Struct("=QQ")
 CONTROL = Struct("=QiiH6x")  # struct cmsghdr with a segment size
+STAMP = Struct("=QiiQQ")  # struct cmsghdr with a struct timespec
 assert HEADER.size == ffi.sizeof("struct mmsghdr")
 
 
@@ -106,7 +111,10 @@ class Receiver:
     """A socket's incoming datagrams, in buffers that are used again with the next `read`.
 
     After `read` said how many came, datagram i is in `views[i]` (and at `pointers[i]`) with `lengths[i]` bytes; it came
-    from `keys[i]`.
+    from `keys[i]` at `times[i]`, by the loop's clock.
+
+    That is the kernel's time where it can be had. A worker that waits for a core reads late, and many at once: told
+    that all of a probe came in one instant, a browser cannot find out how fast its way is.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -121,6 +129,7 @@ class Receiver:
         self.pointers = [base + i * SLOT for i in range(SLOTS)]
         self.lengths = [0] * SLOTS
         self.keys = [b""] * SLOTS
+        self.times = [0.0] * SLOTS
         self._many = recvmmsg is not None
         if self._many:
             self._prepare()
@@ -129,10 +138,14 @@ class Receiver:
 
     def _prepare(self) -> None:
         self._names = bytearray(NAME * SLOTS)
+        self._stamps = bytearray(STAMP.size * SLOTS)
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         names = ffi.from_buffer("char[]", self._names)
+        stamps = ffi.from_buffer("char[]", self._stamps)
         iovecs = ffi.new("struct iovec[]", SLOTS)
         self._headers = ffi.new("struct mmsghdr[]", SLOTS)
-        self._keep += [names, iovecs]
+        self._keep += [names, stamps, iovecs]
         for i in range(SLOTS):
             iovecs[i].iov_base = self.pointers[i]
             iovecs[i].iov_len = SLOT
@@ -141,6 +154,8 @@ class Receiver:
             header.msg_namelen = NAME
             header.msg_iov = iovecs + i
             header.msg_iovlen = 1
+            header.msg_control = stamps + i * STAMP.size
+            header.msg_controllen = STAMP.size
         self._view = memoryview(ffi.buffer(self._headers)).cast("B")
         self._words = self._view.cast("I")
 
@@ -151,12 +166,23 @@ class Receiver:
         if count <= 0:
             return 0
         words, lengths, keys, names, size = self._words, self.lengths, self.keys, self._names, self._name_length
+        times, stamps = self.times, self._stamps
+        now = time.monotonic()
+        shift = now - time.time()
         for i in range(count):
             word = i * 16  # a header is 64 bytes: 16 words
             lengths[i] = 0 if words[word + 12] & MSG_TRUNC else words[word + 14]
             words[word + 2] = NAME
             start = i * NAME
             keys[i] = bytes(names[start : start + size])
+            times[i] = now
+            if words[word + 10] == STAMP.size:
+                _, level, kind, seconds, nanoseconds = STAMP.unpack_from(stamps, i * STAMP.size)
+                if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+                    at = seconds + nanoseconds * 1e-9 + shift
+                    if now - MAX_WAIT < at < now:
+                        times[i] = at
+            words[word + 10] = STAMP.size
         return count
 
     def _read_one(self) -> int:
@@ -165,6 +191,7 @@ class Receiver:
         except OSError:
             return 0
         self.lengths[0] = length
+        self.times[0] = time.monotonic()
         self.keys[0] = socket_address(address, self._socket.family)
         return 1
 

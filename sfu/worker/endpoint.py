@@ -111,9 +111,10 @@ class Endpoint:
         now = self._loop.time()
         receiver = self._receiver
         count = receiver.read()
-        lengths, keys, views, pointers, paths = (
+        lengths, keys, times, views, pointers, paths = (
             receiver.lengths,
             receiver.keys,
+            receiver.times,
             receiver.views,
             self._pointers,
             self.paths,
@@ -124,7 +125,7 @@ class Endpoint:
                 self.dropped["empty_datagram"] += 1
                 continue
             try:
-                self._receive(views[i], pointers[i], length, keys[i], paths.get(keys[i]), now)
+                self._receive(views[i], pointers[i], length, keys[i], paths.get(keys[i]), now, times[i])
             except Exception:
                 self._fail(paths.get(keys[i]))
         self.flush()
@@ -134,18 +135,21 @@ class Endpoint:
         assert self._loop is not None
         self._scratch[: len(frame)] = frame
         path = self.paths.get(connection)
+        now = self._loop.time()
         try:
-            self._receive(self._scratch_view, self._scratch_pointer, len(frame), connection, path, self._loop.time())
+            self._receive(self._scratch_view, self._scratch_pointer, len(frame), connection, path, now, now)
         except Exception:
             self._fail(path)
 
-    def _receive(self, view: memoryview, pointer: Any, length: int, key: Any, path: Path | None, now: float) -> None:
+    def _receive(
+        self, view: memoryview, pointer: Any, length: int, key: Any, path: Path | None, now: float, arrived: float
+    ) -> None:
         first = view[0]
         if 128 <= first <= 191:
             if path is None:
                 self.dropped["unknown_address"] += 1
             else:
-                self._receive_media(view, pointer, length, path, now)
+                self._receive_media(view, pointer, length, path, now, arrived)
         elif first <= 3:
             self._receive_stun(view[:length], key, path, now)
         elif 20 <= first <= 63:
@@ -156,7 +160,9 @@ class Endpoint:
         else:
             self.dropped["unknown_kind"] += 1
 
-    def _receive_media(self, view: memoryview, pointer: Any, length: int, path: Path, now: float) -> None:
+    def _receive_media(
+        self, view: memoryview, pointer: Any, length: int, path: Path, now: float, arrived: float
+    ) -> None:
         link = path.link
         session = link.inbound
         if session is None:
@@ -183,7 +189,7 @@ class Endpoint:
                 transport.rtcp_ssrcs.add(ssrc)
             transport.receive_rtcp(view[: lengths[0]], now)
         else:
-            transport.receive_rtp(view, lengths[0], now)
+            transport.receive_rtp(view, lengths[0], now, arrived)
 
     def _receive_stun(self, data: memoryview, key: Any, path: Path | None, now: float) -> None:
         ufrag = username_fragment(data)

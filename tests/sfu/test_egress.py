@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -213,6 +214,25 @@ def test_datagrams_are_read_with_their_addresses_and_too_long_ones_are_left_out(
         assert got == [b"one", b"", b"", b"two"]
         assert address_of(receiver.keys[0]) == sender.getsockname()
         assert receiver.read() == 0
+
+
+def test_what_is_read_late_and_together_still_tells_when_each_came() -> None:
+    with open_udp("127.0.0.1", 0) as sock, open_udp("127.0.0.1", 0) as sender:
+        receiver = Receiver(sock)
+        deadline = time.monotonic() + 10
+        while True:  # a kernel begins to stamp a moment after it was asked to
+            start = time.monotonic()
+            sender.sendto(b"one", sock.getsockname())
+            sent = time.monotonic()
+            while time.monotonic() < sent + 0.05:
+                pass  # nothing is awaited: two arrivals are to lie apart
+            again = time.monotonic()
+            sender.sendto(b"two", sock.getsockname())
+            count = receiver.read()
+            first, second = receiver.times[:2]
+            if count == 2 and start - 0.01 < first < sent + 0.02 and second >= again - 0.01:
+                break
+            assert time.monotonic() < deadline, f"{count} read; sent at {start}, {again}; came at {first}, {second}"
 
 
 @pytest.mark.parametrize(("ip", "family"), [("192.0.2.7", socket.AF_INET), ("2001:db8::7", socket.AF_INET6)])

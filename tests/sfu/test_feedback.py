@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from sfu.core.feedback import BACK_WINDOW, INTERVAL, MAX_LEAP, MAX_STATUSES, TransportFeedbackRecorder
 from sfu.core.rtcp import parse_compound
 from sfu.core.transport_feedback import REFERENCE_TICKS, TICK, TransportFeedback
+from tests.sfu.network import FakeNetwork
+from tests.sfu.peer import Vp8Sender, vp8_parameters
 
 MTU = 1200
 
@@ -178,3 +180,16 @@ def test_whatever_arrives_each_report_can_be_read_and_never_tells_a_number_twice
         assert len(told) == len(set(told))
     drain(recorder, now + 1)
     assert recorder.empty
+
+
+def test_a_transport_reports_when_packets_came_and_not_when_it_had_time_for_them():
+    network = FakeNetwork()
+    tina = network.join("tina", "send")
+    network.produce(tina, "video", vp8_parameters(1111))
+    for number, packet in enumerate(Vp8Sender(1111).frame(5, key=True)):
+        tina.transport.receive_rtp(packet, len(packet), network.now, network.now - 0.05 + number * 0.004)
+    network.advance(0.2)
+    [report] = tina.heard(TransportFeedback)
+    apart = [delta * TICK for _, delta in report.received[1:]]
+    assert len(apart) == 4
+    assert all(abs(seconds - 0.004) <= TICK for seconds in apart), "though they were read in one instant"
