@@ -20,6 +20,8 @@ from meetings.models import Participant
 from meetings.redis_client import people_in
 from meetings.services import Entry, NotAllowed
 
+KEPT_LINKS = 5  # a browser: more classes at once nobody visits as a guest
+
 # reason: (status, heading, what to do)
 CLOSED: dict[str, tuple[int, str, str]] = {
     "unknown": (404, "There is no such class", "Check the link, or ask your teacher for a new one."),
@@ -36,11 +38,12 @@ CLOSED: dict[str, tuple[int, str, str]] = {
 @never_cache
 @require_GET
 def room(request: HttpRequest, code: str) -> HttpResponse:
-    token = request.GET.get("token", "")
+    given = request.GET.get("token", "")
+    token = given or kept_links(request).get(code, "")
     try:
         entry = services.get_room_for(request.user, code, token)
     except NotAllowed as refused:
-        if refused.reason == "unauthenticated" and not token:
+        if refused.reason == "unauthenticated" and not given:
             return redirect_to_login(request.get_full_path())
         if refused.reason == "unknown" and too_many_wrong_codes(request.META.get("REMOTE_ADDR", "")):
             return closed(request, "too_many")
@@ -48,7 +51,20 @@ def room(request: HttpRequest, code: str) -> HttpResponse:
     participant = entry.known
     if is_full(entry, participant):
         return closed(request, "full")
+    if given:
+        keep_link(request, code, given)
     return render(request, "meetings/room.html", {"room": entry.room, "boot": boot(request, entry, participant, token)})
+
+
+def kept_links(request: HttpRequest) -> dict[str, str]:
+    """The links this browser came by, by room: the page takes the token out of its address, a reload needs it."""
+    return dict(request.session.get("meeting_links", {}))
+
+
+def keep_link(request: HttpRequest, code: str, token: str) -> None:
+    links = kept_links(request)
+    links.pop(code, None)
+    request.session["meeting_links"] = dict([*links.items(), (code, token)][-KEPT_LINKS:])
 
 
 def is_full(entry: Entry, participant: Participant | None) -> bool:

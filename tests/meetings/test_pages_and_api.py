@@ -75,6 +75,22 @@ def test_a_guests_link_opens_the_page_without_an_account(world):
     assert (boot["name"], boot["role"], boot["token"], boot["lesson_url"]) == ("Gus", "guest", token, None)
 
 
+def test_a_guest_may_reload_the_page_whose_address_no_longer_holds_the_token(world):
+    token, guest = world.guest_token("Gus"), browser(world)
+    guest.get(address(world, token))
+    assert boot_of(guest.get(address(world)).content.decode())["token"] == token
+    assert browser(world).get(address(world)).status_code == 302  # another browser has no link
+
+
+def test_a_kept_link_that_has_expired_leads_to_the_sign_in(world):
+    guest = browser(world)
+    guest.get(address(world, world.guest_token("Gus")))
+    session = guest.session
+    session["meeting_links"] = {world.room.code: "expired"}
+    session.save()
+    assert guest.get(address(world)).status_code == 302
+
+
 def test_a_teacher_who_opens_a_guests_link_is_the_teacher(world):
     boot = boot_of(browser(world, "tina").get(address(world, world.guest_token())).content.decode())
     assert (boot["role"], boot["token"]) == ("host", None)
