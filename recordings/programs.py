@@ -16,7 +16,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 FONT = BASE_DIR / "static" / "vendor" / "fonts" / "DejaVuSans-Bold.ttf"
 LOCAL = "file,pipe"  # a media file that names a network address is not followed
 NEEDED = ("drawtext", "alimiter")  # filters; Debian's FFmpeg has them, some small builds do not
-NICENESS = 10  # composing waits for classes that run
+NICENESS = 5  # composing waits for classes that run, but a busy machine does not starve it
 
 
 class FfmpegFailed(Exception):

@@ -29,7 +29,7 @@ def places(settings: LazySettings, tmp_path: Path) -> Path:
             "OPTIONS": {"location": tmp_path / "storage", "allow_overwrite": True},
         },
     }
-    assert storages["recordings"].path("x") == str(tmp_path / "storage" / "x")  # type: ignore[attr-defined]
+    assert storages["recordings"].path("x") == str(tmp_path / "storage" / "x")
     return tmp_path
 
 

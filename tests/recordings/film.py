@@ -59,10 +59,10 @@ class Film:
                 self.times.append(float(frame.time or 0.0))
         with av.open(str(path)) as container:
             pieces = []
-            for frame in container.decode(audio=0):
+            for heard in container.decode(audio=0):
                 if not pieces:
-                    self.sound_begins = float(frame.time or 0.0)
-                pieces.append(frame.to_ndarray().mean(axis=0))
+                    self.sound_begins = float(heard.time or 0.0)
+                pieces.append(heard.to_ndarray().mean(axis=0))
             self.sound = np.concatenate(pieces)
 
     @property

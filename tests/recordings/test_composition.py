@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from recordings.composition import FPS, HEIGHT, MAX_TILES, WIDTH, Rect, Scene, grid, plan, presentation
-from sfu.manifest import ENTRIES, Joined, Left, Source, Started, TrackEnded, TrackPaused, TrackResumed, TrackStarted
+from sfu.manifest import ENTRIES, Joined, Left, Started, TrackEnded, TrackPaused, TrackResumed, TrackStarted
+from sfu.protocol import Source
 
 T = 1000.0  # the start, seconds since the epoch
 

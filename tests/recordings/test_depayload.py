@@ -14,7 +14,7 @@ from tests.recordings.synthetic import encode_video, packetize_h264, packetize_v
 
 SIZE = (320, 180)
 PACKETIZE = {"video/VP8": packetize_vp8, "video/H264": lambda frame, count: packetize_h264(frame)}
-CODEC = {"video/VP8": Vp8, "video/H264": H264}
+CODEC: dict[str, type[Vp8] | type[H264]] = {"video/VP8": Vp8, "video/H264": H264}
 
 
 def packets_of(mime_type: str, count: int = 20, key_at: int | None = None) -> tuple[list[RtpPacket], list[int]]:

@@ -125,7 +125,10 @@ payloads = st.lists(
 
 @given(payloads, st.sampled_from(sorted(DEPAYLOADERS)))
 def test_any_payloads_make_frames_or_none(packets: list, mime_type: str) -> None:
-    made = [RtpPacket(index * 0.01, *some[:3], 101, some[3]) for index, some in enumerate(packets)]
+    made = [
+        RtpPacket(index * 0.01, number, timestamp, marker, 101, payload)
+        for index, (number, timestamp, marker, payload) in enumerate(packets)
+    ]
     frames = list(video_frames(in_order(made), DEPAYLOADERS[mime_type]()))
     assert not frames or frames[0].key
     for frame in opus_frames(in_order(made)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -34,7 +35,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.fixture(autouse=True)
 def layer(redis_settings: str, settings: LazySettings) -> None:
     """The channel layer that tasks tell rooms by."""
-    layers = copy.deepcopy(settings.CHANNEL_LAYERS)
+    layers: Any = copy.deepcopy(settings.CHANNEL_LAYERS)
     layers["default"]["CONFIG"]["hosts"][0]["address"] = redis_settings
     settings.CHANNEL_LAYERS = layers
 

@@ -123,7 +123,7 @@ class ForgetfulStorage(FileSystemStorage):
     """Loses the last byte."""
 
     def _save(self, name: str, content: object) -> str:
-        saved = super()._save(name, content)  # type: ignore[misc]
+        saved = super()._save(name, content)
         with open(self.path(saved), "r+b") as file:
             file.seek(-1, os.SEEK_END)
             file.write(b"\x00")
