@@ -230,6 +230,7 @@ S3_OPTIONS = {
     "signature_version": "s3v4",
     "addressing_style": "path",
     "default_acl": None,
+    "max_memory_size": 16 * 1024 * 1024,  # bytes: what is read back to be verified goes to disk above this
     "file_overwrite": True,  # keys are deterministic, so that an upload can be repeated
 }
 
