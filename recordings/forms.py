@@ -19,6 +19,7 @@ class SearchForm(forms.Form):
     until = forms.DateField(required=False, label="Until", widget=forms.DateInput(attrs={"type": "date"}))
 
     def __init__(self, user: User, *args: object, **kwargs: object) -> None:
+        kwargs.setdefault("label_suffix", "")
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they are
         courses = Course.objects.visible_to(user)
         teachers = (
