@@ -39,7 +39,8 @@ class Film:
             film.fps = float(container.streams.video[0].average_rate or 0)
             # A third of the height and width is enough to tell colours apart, and a class fits into memory.
             for frame in container.decode(video=0):
-                film.frames.append(frame.reformat(width=426, height=240, format="rgb24").to_ndarray())
+                small = frame.reformat(width=426, height=240, format="rgb24").to_ndarray()
+                film.frames.append(small.astype(np.uint8))
         with av.open(str(path)) as container:
             resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
             pieces = [piece for frame in container.decode(audio=0) for piece in resampler.resample(frame)]
