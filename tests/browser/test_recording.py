@@ -150,16 +150,17 @@ def test_the_recording_shows_who_was_there_and_when(person: MakePerson, lectern:
             assert (loud > 0.02) == (one in people), f"{one.username}'s tone from {begin:.1f} s is {loud:.3f}"
 
     # The teacher's flash (picture) and the louder tone (sound) happen together.
-    begin, end, people = stretches[1]
-    rect = grid(len(people))[0]
-    times = np.arange(begin, end, 1 / 30)
-    flashes = np.array([sum(film.colour(float(at), rect, (0.5, 0.3))) for at in times], float)
-    steps = np.arange(begin, end, 0.01)
-    beeps = np.array([film.loudness(teacher.look.tone, at - 0.02, at + 0.02) for at in steps])
-    seen, heard = onsets(flashes, 1 / 30), onsets(beeps, 0.01)
-    assert len(seen) >= 2
-    apart = [min((sound - picture for sound in heard), key=abs) for picture in seen]
+    apart: list[float] = []
+    for begin, end, people in stretches:
+        rect = grid(len(people))[0]
+        pictures = np.arange(begin, end, 1 / 30)
+        flashes = np.array([sum(film.colour(float(at), rect, (0.5, 0.3))) for at in pictures], float)
+        steps = np.arange(begin, end, 0.01)
+        beeps = np.array([film.loudness(teacher.look.tone, at - 0.02, at + 0.02) for at in steps])
+        heard = onsets(beeps, 0.01)
+        apart += [min((sound - picture for sound in heard), key=abs) for picture in onsets(flashes, 1 / 30) if heard]
     print("sound after picture, ms:", [round(value * 1000) for value in apart])
+    assert len(apart) >= 3
     assert abs(float(np.median(apart))) <= 0.080
 
 
