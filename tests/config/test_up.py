@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from config.network import lan_addresses
 from tests.lectern import ROOT, Lectern, running_lectern, wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(240)]
@@ -130,3 +133,19 @@ def test_a_port_that_is_no_number_is_named(tmp_path: Path) -> None:
     assert result.returncode != 0
     assert "PORT" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_https_serves_every_address_with_a_certificate_that_names_it(tmp_path: Path) -> None:
+    lectern = Lectern(tmp_path, HTTPS="1")
+    try:
+        lectern.start()
+        trusting = ssl.create_default_context(cafile=str(tmp_path / "tls" / "certificate.pem"))
+        for host in ["127.0.0.1", *lan_addresses()]:
+            address = f"https://{host}:{lectern.port}/"
+            assert address in lectern.output
+            with urllib.request.urlopen(f"{address}accounts/login/", timeout=10, context=trusting) as page:
+                assert page.status == 200
+                assert "Secure" in str(page.headers["Set-Cookie"])
+        assert (tmp_path / "tls" / "key.pem").stat().st_mode & 0o077 == 0
+    finally:
+        lectern.stop()
