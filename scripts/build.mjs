@@ -23,4 +23,6 @@ for (const [from, to] of [
   ["bootstrap-icons/font/fonts", "bootstrap-icons/fonts"],
   ["dejavu-fonts-ttf/ttf/DejaVuSans-Bold.ttf", "fonts/DejaVuSans-Bold.ttf"],
   ["dejavu-fonts-ttf/ttf/DejaVuSans.ttf", "fonts/DejaVuSans.ttf"],
+  ...["swagger-ui-bundle.js", "swagger-ui-standalone-preset.js", "swagger-ui.css"].map(
+    (name) => [`swagger-ui-dist/${name}`, `swagger-ui/${name}`]),
 ]) cpSync(join(modules, from), join(vendor, to), { recursive: true });
