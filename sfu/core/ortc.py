@@ -13,17 +13,17 @@ from collections.abc import Iterable
 from typing import Literal
 
 from sfu.core import capabilities as extension_uris
+from sfu.core import h264
 from sfu.core.parameters import Json, RtpCapabilities, RtpParameters, read, write
 from sfu.protocol import InvalidRequest
 
-_H264_DEFAULT = "42e01f"  # what an absent profile-level-id means to browsers
 _SCALABILITY = re.compile(r"^[LS]([1-9]\d?)T([1-9]\d?)")
 
 
 def validate_rtp_parameters(kind: str, parameters: object) -> Json:
     """A producer's RTP parameters, checked and normalised; at least one encoding is in them."""
     json = write(read(parameters, RtpParameters))
-    codecs, encodings = json["codecs"], json["encodings"] or [{"dtx": False}]
+    codecs, encodings = json["codecs"], json["encodings"] or [{}]
     json["encodings"] = encodings
     for codec in codecs:
         if _kind_of(codec["mimeType"]) != kind:
@@ -59,7 +59,7 @@ def producer_type(parameters: Json) -> Literal["simple", "simulcast"]:
 
 
 def producer_mapping(parameters: Json, capabilities: Json, *, ssrc: int) -> Json:
-    """`{codecs: [{payloadType, mappedPayloadType}], encodings: [{mappedSsrc, ssrc?, rid?, scalabilityMode?}]}`.
+    """`{codecs: [{payloadType, mappedPayloadType}], encodings: [{mappedSsrc, ssrc?, rid?}]}`.
 
     `parameters` are validated ones, `capabilities` the router's; mapped SSRCs count up from `ssrc`.
     """
@@ -67,7 +67,7 @@ def producer_mapping(parameters: Json, capabilities: Json, *, ssrc: int) -> Json
     for codec in parameters["codecs"]:
         if _is_rtx(codec):
             continue
-        capability = next((c for c in capabilities["codecs"] if _match(codec, c)), None)
+        capability = _find(codec, capabilities["codecs"])
         if capability is None:
             raise InvalidRequest("bad_request", f"codec {codec['mimeType']} is not supported")
         mapped[codec["payloadType"]] = capability["preferredPayloadType"]
@@ -91,7 +91,7 @@ def producer_mapping(parameters: Json, capabilities: Json, *, ssrc: int) -> Json
         "encodings": [
             {
                 "mappedSsrc": ssrc + index,
-                **{name: encoding[name] for name in ("ssrc", "rid", "scalabilityMode") if name in encoding},
+                **{name: encoding[name] for name in ("ssrc", "rid") if name in encoding},
             }
             for index, encoding in enumerate(parameters["encodings"])
         ],
@@ -112,7 +112,7 @@ def consumable_rtp_parameters(kind: str, parameters: Json, mapping: Json, capabi
         if _is_rtx(codec) or any(known["payloadType"] == payload_type for known in codecs):
             continue
         capability = next(c for c in capabilities["codecs"] if c["preferredPayloadType"] == payload_type)
-        codecs.append(_codec(capability, codec["parameters"]))
+        codecs.append(_codec(capability, _producers_own(codec, capability)))
         repair = _rtx_of(payload_type, capabilities)
         if repair is not None:
             codecs.append(_codec(repair, repair["parameters"]))
@@ -143,7 +143,10 @@ def consumable_rtp_parameters(kind: str, parameters: Json, mapping: Json, capabi
 
 def can_consume(consumable: Json, capabilities: object) -> bool:
     """Whether a receiver of these capabilities can take the producer at all."""
-    return bool(_supported(consumable["codecs"], validate_rtp_capabilities(capabilities)["codecs"]))
+    receiver = validate_rtp_capabilities(capabilities)
+    codecs = (codec for codec in consumable["codecs"] if _find(codec, receiver["codecs"]) is not None)
+    first = next(codecs, None)
+    return first is not None and not _is_rtx(first)
 
 
 def consumer_rtp_parameters(consumable: Json, capabilities: object, *, mid: int, ssrc: int) -> Json:
@@ -239,13 +242,31 @@ def _match(a: Json, b: Json) -> bool:
         return False
     if a.get("channels") != b.get("channels"):
         return False
+    ours, theirs = a["parameters"], b["parameters"]
     if mime_type == "video/h264":
+        # An absent mode is 0, as an absent profile-id is (RFC 6184, 8.1; RFC 9628, 6).
         mode = "packetization-mode"
-        if str(a["parameters"].get(mode, 0)) != str(b["parameters"].get(mode, 0)):
+        if (ours.get(mode) or 0) != (theirs.get(mode) or 0):
             return False
-        profile = h264_profile(a["parameters"].get("profile-level-id", _H264_DEFAULT))
-        return profile is not None and profile == h264_profile(b["parameters"].get("profile-level-id", _H264_DEFAULT))
+        profile = h264.profile(ours)
+        return profile is not None and profile == h264.profile(theirs)
+    if mime_type == "video/vp9":
+        return bool((ours.get("profile-id") or 0) == (theirs.get("profile-id") or 0))
     return True
+
+
+def _find(codec: Json, among: list[Json]) -> Json | None:
+    return next((candidate for candidate in among if _match(codec, candidate)), None)
+
+
+def _producers_own(codec: Json, capability: Json) -> Json:
+    """The format parameters that receivers are told: the producer's, H264 with the level that both sides can."""
+    parameters = dict(codec["parameters"])
+    if codec["mimeType"].lower() == "video/h264":
+        answer = h264.answer(parameters, capability["parameters"])
+        if answer is not None:
+            parameters["profile-level-id"] = answer
+    return parameters
 
 
 def _supported(codecs: list[Json], receiver_codecs: list[Json]) -> list[Json]:
@@ -255,41 +276,12 @@ def _supported(codecs: list[Json], receiver_codecs: list[Json]) -> list[Json]:
     for codec in codecs:
         if _is_rtx(codec) and codec["parameters"].get("apt") not in kept:
             continue
-        capability = next((c for c in receiver_codecs if _match(c, codec)), None)
+        capability = _find(codec, receiver_codecs)
         if capability is None:
             continue
         kept.add(codec["payloadType"])
         chosen.append({**copy.deepcopy(codec), "rtcpFeedback": copy.deepcopy(capability["rtcpFeedback"])})
     return chosen
-
-
-def h264_profile(profile_level_id: object) -> str | None:
-    """The profile's name out of a profile-level-id (RFC 6184, table 5); None for one that is none.
-
-    It may come as a number: clients turn a value of digits alone into one.
-    """
-    text = str(profile_level_id)
-    if not re.fullmatch(r"[0-9a-fA-F]{6}", text):
-        return None
-    profile_idc, constraints = int(text[:2], 16), int(text[2:4], 16)
-    for idc, mask, value, name in _H264_PROFILES:
-        if profile_idc == idc and constraints & mask == value:
-            return name
-    return None
-
-
-_H264_PROFILES = (
-    # profile_idc, which constraint bits matter, what they must be
-    (0x42, 0b0100_1111, 0b0100_0000, "constrained baseline"),
-    (0x4D, 0b1000_1111, 0b1000_0000, "constrained baseline"),
-    (0x58, 0b1100_1111, 0b1100_0000, "constrained baseline"),
-    (0x42, 0b0100_1111, 0b0000_0000, "baseline"),
-    (0x58, 0b1100_1111, 0b1000_0000, "baseline"),
-    (0x4D, 0b1010_1111, 0b0000_0000, "main"),
-    (0x64, 0b1111_1111, 0b0000_0000, "high"),
-    (0x64, 0b1111_1111, 0b0000_1100, "constrained high"),
-    (0xF4, 0b1111_1111, 0b0000_0000, "high 4:4:4 predictive"),
-)
 
 
 # --- encodings and feedback ------------------------------------------------------------------------------------------
