@@ -183,6 +183,9 @@ ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 ACCOUNT_SIGNUP_FORM_CLASS = "accounts.forms.SignupForm"
 ACCOUNT_FORMS = {"login": "accounts.sign_in.LoginForm"}
 ACCOUNT_EMAIL_VERIFICATION = env("ACCOUNT_EMAIL_VERIFICATION", "none")
+# A school stands behind one address, and its classes sign in and sign up within a minute. An account's own limit (the
+# last one) is what slows down guessing.
+ACCOUNT_RATE_LIMITS = {"login": "600/m/ip", "signup": "200/m/ip", "login_failed": "100/m/ip,5/300s/key"}
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -195,6 +198,8 @@ REST_FRAMEWORK = {
         "rest_framework.parsers.FormParser",
         "rest_framework.parsers.MultiPartParser",
     ],
+    # Without the browsable pages, whose forms offer every account of the site to whoever may open them.
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
     "PAGE_SIZE": 50,
@@ -211,6 +216,8 @@ SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
     "ALGORITHM": "HS256",
+    "CHECK_REVOKE_TOKEN": True,  # a new password ends the sign-ins made with the old one
+    "TOKEN_OBTAIN_SERIALIZER": "accounts.api.SignInSerializer",
 }
 
 # --- the media workers -----------------------------------------------------------------------------------------------

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from django.core.cache import cache
 from django.db import connections
+from pytest_django import Settings
 
 from tests.redis_server import running_redis
 
@@ -34,6 +36,13 @@ def clean_redis_url(redis_url: str) -> str:
     with redis.Redis.from_url(redis_url) as connection:
         connection.flushall()
     return redis_url
+
+
+@pytest.fixture
+def own_cache(settings: Settings) -> None:
+    """Failed sign-ins are counted in the cache: here one of the process's own, empty for each test."""
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    cache.clear()
 
 
 @pytest.fixture(scope="session")

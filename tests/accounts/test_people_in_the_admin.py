@@ -47,3 +47,10 @@ def test_nobody_else_gets_in(client_of, name):
     answer = client_of(name).get("/admin/accounts/user/")
     assert answer.status_code == 302
     assert "/admin/login/" in answer["Location"]
+
+
+def test_the_door_of_the_admin_is_the_sites_own(client_of):
+    assert client_of("nobody").get("/admin/login/")["Location"] == "/accounts/login/?next=%2Fadmin%2Flogin%2F"
+    assert client_of("sam").get("/admin/login/").status_code == 403
+    tried = client_of("nobody").post("/admin/login/?next=/admin/", {"username": "ada", "password": "guess"})
+    assert tried["Location"] == "/accounts/login/?next=%2Fadmin%2F"

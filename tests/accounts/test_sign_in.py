@@ -51,6 +51,12 @@ def test_guessing_is_slowed_down(client, sam_with_password):
     assert "Too many failed" in answer.content.decode()
 
 
+def test_a_class_behind_one_address_signs_in_within_a_minute(client, sam_with_password):
+    for _ in range(40):
+        assert client.post(URL, {"login": "sam", "password": PASSWORD})["Location"] == "/courses/"
+        client.logout()
+
+
 def test_an_inactive_account_does_not_get_in(client, sam_with_password):
     sam_with_password.is_active = False
     sam_with_password.save()

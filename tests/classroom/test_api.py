@@ -10,7 +10,6 @@ from rest_framework.test import APIClient
 
 from classroom import api_urls, services
 from classroom.models import Course, Enrolment, Lesson
-from tests.world import PASSWORD
 
 pytestmark = pytest.mark.django_db
 NAMES = ["nobody", "olga", "sam", "alex", "theo", "tina", "stella", "ada"]
@@ -175,15 +174,10 @@ def test_an_id_that_is_none_is_not_found(api_of, course, pk):
     assert api_of("ada").get(f"/api/v1/lessons/{pk}/").status_code == 404
 
 
-def test_other_software_signs_in_with_a_token(client, course, sam):
-    sam.set_password(PASSWORD)
-    sam.save()
-    tokens = client.post("/api/v1/auth/token/", {"username": "sam", "password": PASSWORD}).json()
-    answer = client.get("/api/v1/courses/", headers={"authorization": f"Bearer {tokens['access']}"})
-    assert [found["slug"] for found in answer.json()["results"]] == ["biology"]
-    refused = client.get("/api/v1/courses/", headers={"authorization": f"Bearer {tokens['access']}x"})
-    assert refused.status_code == 401
-    assert client.post("/api/v1/auth/token/", {"username": "sam", "password": "wrong"}).status_code == 401
+def test_a_browser_is_not_offered_the_accounts_of_the_site(client_of, course, olga):
+    answer = client_of("sam").get("/api/v1/enrolments/", headers={"accept": "text/html,*/*;q=0.8"})
+    assert answer.status_code == 200
+    assert olga.username not in answer.content.decode()
 
 
 def test_the_schema_has_no_warnings():

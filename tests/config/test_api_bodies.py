@@ -22,7 +22,7 @@ def test_a_body_above_the_limit_is_refused(client, db, settings):
     assert answer.status_code in {400, 413}  # Django's own answer: 413 from version 6 on
 
 
-def test_a_body_just_below_the_limit_is_read(client, db, settings):
+def test_a_body_just_below_the_limit_is_read(client, db, settings, own_cache):
     start, end = b'{"password": "x", "username": "', b'"}'
     body = start + b"x" * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE - len(start) - len(end)) + end
     answer = client.post(URL, body, content_type="application/json")
