@@ -313,3 +313,13 @@ test("a consumer that the server closed is consumed again while its producer las
   engine.receiver.closed(engine.receiver.received[0].consumer.id);
   await enough(() => engine.receiver.received.length === 2, "consuming again");
 });
+
+test("who is sent back to the lobby and joins again sends only what is switched on anew", async () => {
+  await inClass();
+  engine.close();
+  server.requests.length = 0;
+  await engine.joined(joinAnswer());
+  await settle();
+  assert.equal(server.of("produce").length, 0);
+  assert.equal(engine.sender.isSending("camera"), false);
+});

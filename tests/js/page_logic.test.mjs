@@ -181,6 +181,19 @@ test("a forbidden message is given back, and the next one goes", async () => {
   assert.deepEqual(sent.map((each) => each.message), ["may I?", "hello"]);
 });
 
+test("a message written while the class is joined again is not given up", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  const { sent, request } = failing("wrong_state");
+  const outbox = new Outbox(request);
+  outbox.send("back again");
+  await settle();
+  assert.equal(outbox.waiting.length, 1);
+  mock.timers.tick(1500);
+  mock.timers.reset();
+  await settle();
+  assert.deepEqual(sent.map((each) => each.message), ["back again", "back again"]);
+});
+
 test("who writes too fast is sent a little later", async () => {
   mock.timers.enable({ apis: ["setTimeout"] });
   const { sent, request } = failing("rate_limited");

@@ -46,7 +46,7 @@ test("joining sends the name and takes the snapshot", async () => {
   await settle();
   assert.equal(session.state, "joined");
   assert.deepEqual(room.participants.map((person) => person.name), ["Tina", "Sam"]);
-  assert.equal(joined[0].first, true);
+  assert.equal(joined[0].entered, true);
 });
 
 test("after a break it comes back with its session and the last event's number", async () => {
@@ -67,7 +67,7 @@ test("a resumed session keeps the room and gets the missed events once", async (
   newest().event("chat:message", { message_id: "b", participant_id: "tina", message: "missed" }, 12);
   newest().event("chat:message", { message_id: "c", participant_id: "tina", message: "too" }, 13);
   assert.deepEqual(room.chat.map((message) => message.message), ["before", "missed", "too"]);
-  assert.equal(joined[1].first, false);
+  assert.equal(joined[1].entered, false);
   assert.equal(session.state, "joined");
 });
 
@@ -109,12 +109,59 @@ for (const code of ["meeting_full", "forbidden", "unauthenticated", "not_found"]
   });
 }
 
-test("who joins a class that is over is told so", async () => {
+test("who joins a class that is over is told so, and not sent back to the lobby as well", async () => {
+  const refused = [];
+  session.on("refused", (event) => refused.push(event));
   session.join({});
   newest().open();
   newest().refuse("room:join", "meeting_ended");
   await settle();
   assert.equal(session.state, "ended");
+  assert.deepEqual(refused, []);
+});
+
+test("who was sent back to the lobby after a break enters anew when the next join succeeds", async () => {
+  await join();
+  newest().drop();
+  mock.timers.tick(300);
+  newest().open();
+  newest().refuse("room:join", "meeting_full", "This class is full.");
+  await settle();
+  assert.equal(session.state, "lobby");
+  await join();
+  assert.equal(joined.at(-1).entered, true);
+});
+
+test("a large room's people are asked for page by page, and a break in between loses none of them", async () => {
+  const person = (id) => ({ participant_id: id, name: id, role: "attendee", hand: null, connected: true, producers: [] });
+  session.join({});
+  newest().open();
+  newest().answer("room:join", snapshot({ participants_next: "sam" }));
+  await settle();
+  newest().answer("participants:page", { participants: [person("a"), person("sam")], next: "a" });
+  await settle();
+  await comeBack({ session: "session-1", resumed: true, you: { participant_id: "sam", role: "attendee" }, last_seq: 10 });
+  assert.deepEqual(newest().sent.at(-1).data, { after: "a" });
+  newest().answer("participants:page", { participants: [person("b")], next: null });
+  await settle();
+  assert.deepEqual(room.participants.map((each) => each.participant_id), ["tina", "sam", "a", "b"]);
+});
+
+test("a line that looks open but is dead is found when the page wakes up", async () => {
+  await join();
+  session.wake();
+  mock.timers.tick(3000);
+  await settle();
+  assert.equal(session.state, "reconnecting");
+  mock.timers.tick(300);
+  assert.equal(sockets.length, 2);
+});
+
+test("a page that wakes up while it waits for its next try tries at once", async () => {
+  await join();
+  newest().drop();
+  session.wake();
+  assert.equal(sockets.length, 2);
 });
 
 for (const [code, state] of [[4001, "unauthenticated"], [4003, "removed"], [4004, "ended"], [4009, "replaced"]]) {

@@ -198,21 +198,18 @@ session.on("state", ({ from, to, reason }) => {
   else if (to === "reconnecting") banner.soon("The connection was lost. Reconnecting…");
   else if (to === "restarting") banner.soon("The media server is being replaced. Pictures and sound come back in a moment…");
   else if (to === "joining" && from === "lobby") return;
-  else if (to === "lobby") show("lobby");
+  else if (to === "lobby") backToLobby();
   else if (to !== "joining") over(to, reason);
 });
-session.on("refused", ({ message }) => {
-  show("lobby");
-  lobby.setJoining(false, message);
-});
-session.on("joined", ({ answer, first }) => {
+session.on("refused", ({ message }) => lobby.setJoining(false, message));
+session.on("joined", ({ answer, entered }) => {
   if (document.body.dataset.state !== "class") {
     joinedAt = Date.now();
     lobby.setJoining(false);
     show("class");
     byId("stage").focus();
     // Who joins before the browser has given the devices joins at once, and is seen when they are there.
-    if (first) {
+    if (entered) {
       // Where a guest may only watch, the camera's light goes out again.
       void microphoneOpened.then(() => (permissions().has("microphone") ? controls.startMedia("microphone") : devices.closeMicrophone()));
       void cameraOpened.then(() => (permissions().has("camera") ? controls.startMedia("camera") : devices.closeCamera()));
@@ -221,7 +218,6 @@ session.on("joined", ({ answer, first }) => {
   engine.receiver.want(othersProducers());
   void engine.joined(answer);
   void controls.outbox.flush();
-  void restOfPeople(answer.participants_next ?? null);
   draw();
 });
 connection.on("down", () => {
@@ -230,16 +226,6 @@ connection.on("down", () => {
 controls.on("askedToUnmute", () => notices.show({
   key: "muted", title: "A teacher asks you to unmute", stays: true, actions: [{ label: "Unmute", run: () => void controls.setMicrophone(true) }],
 }));
-
-/** A large room's people come in pages; those who send or ask came with the first. @param {string | null} after */
-async function restOfPeople(after) {
-  while (after && session.inClass) {
-    const page = await connection.request("participants:page", { after }).catch(() => null);
-    if (!page) return;
-    room.apply("participant:joined", { participants: page.participants.filter((/** @type {any} */ each) => !room.participant(each.participant_id)) });
-    after = page.next;
-  }
-}
 
 async function earlierChat() {
   const page = await connection.request("chat:history", { before: room.chat[0]?.message_id, limit: CHAT_PAGE }).catch(() => null);
@@ -258,6 +244,15 @@ function show(which) {
   if (which === "over") notices.clear();
   else for (const [kind, trouble] of troubles) setTrouble(kind, trouble, "warning");
   draw();
+}
+
+/** A join was refused, the first or one after a break: what was sent ends, the preview goes on. */
+function backToLobby() {
+  engine.close();
+  devices.closeScreen();
+  dialogs.closeAll();
+  banner.hide();
+  show("lobby");
 }
 
 /** @param {import('./session.js').State} state @param {string} reason */
@@ -348,10 +343,13 @@ room.on("event", ({ event, data, seq }) => {
 
 engine.on("state", ({ state }) => state === "up" && session.mediaBack());
 engine.on("unknown", () => connection.reconnect());
-engine.on("unsupported", () => notices.show({
-  key: "unsupported", level: "problem", title: "This browser cannot carry sound and pictures",
-  text: "Chat and hands work. Use a current Chrome, Edge, Firefox or Safari to see and hear the class.",
-}));
+engine.on("unsupported", () => {
+  session.mediaBack(); // as far as it goes here
+  notices.show({
+    key: "unsupported", level: "problem", title: "This browser cannot carry sound and pictures",
+    text: "Chat and hands work. Use a current Chrome, Edge, Firefox or Safari to see and hear the class.",
+  });
+});
 engine.receiver.on("track", ({ producer, track }) => {
   tracks.set(producer.producer_id, track);
   if (producer.kind === "audio") sound.add(producer.producer_id, track);
@@ -471,10 +469,10 @@ function nextLayout() {
 
 // --- the page's own life -------------------------------------------------------------------------------------------------------
 
-addEventListener("online", () => connection.retryNow());
+addEventListener("online", () => session.wake());
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) {
-    connection.retryNow();
+    session.wake();
     void audio.resume().catch(() => {});
   }
   lookAround();

@@ -10,8 +10,8 @@ import { Emitter } from "./emitter.js";
  * @typedef {{change: undefined, refused: {message: string, code: string, reason: string}}} OutboxEvents
  */
 
-/** Refusals after which the same text would be refused again. */
-const FINAL = new Set(["bad_request", "forbidden", "too_large", "not_found", "wrong_state", "meeting_ended"]);
+/** Refusals after which the same text would be refused again. (`wrong_state`: not joined yet, it waits for that.) */
+const FINAL = new Set(["bad_request", "forbidden", "too_large", "not_found", "meeting_ended"]);
 const RETRY = 1500; // ms: past the window of the server's rate limit
 
 /** @extends {Emitter<OutboxEvents>} */

@@ -22,6 +22,8 @@ export const TRANSITIONS = {
   unauthenticated: [],
 };
 
+const PROBE = 3000; // ms: many round trips of a bad line, and no long wait for somebody who is back
+
 /** Refusals of a join after which asking again changes nothing. */
 const FINAL_REFUSALS = new Set([
   "bad_request", "unauthenticated", "forbidden", "not_found", "wrong_meeting", "meeting_full", "meeting_ended",
@@ -31,9 +33,9 @@ const FINAL_REFUSALS = new Set([
  * @typedef {import('./types.js').JoinAnswer} JoinAnswer
  * @typedef {{
  *   state: {from: State, to: State, reason: string},
- *   joined: {answer: JoinAnswer, first: boolean},
+ *   joined: {answer: JoinAnswer, entered: boolean},
  *   refused: {code: string, message: string},
- * }} SessionEvents
+ * }} SessionEvents `entered`: through the lobby, not back after a break
  */
 
 /** @extends {Emitter<SessionEvents>} */
@@ -46,7 +48,9 @@ export class Session extends Emitter {
   #profile = {};
   /** @type {string | null} */
   #session = null;
-  #everJoined = false;
+  /** @type {string | null} a large room's people come in pages: those after this one are still to be asked for */
+  #peopleAfter = null;
+  #paging = 0;
 
   /**
    * @param {import('./socket.js').RoomConnection} connection
@@ -91,6 +95,15 @@ export class Session extends Emitter {
     if (this.#state === "left") this.#connection.stop();
   }
 
+  /**
+   * The network or the page came back: try now, and do not trust a line that looks open. One that died while nobody
+   * looked can look so for minutes.
+   */
+  wake() {
+    if (!this.#connection.isOpen) this.#connection.retryNow();
+    else if (this.inClass) this.#connection.request("stats:report", {}, { timeout: PROBE }).catch(() => {});
+  }
+
   /** The media worker went: the class goes on without pictures for a moment. */
   mediaRestarting() {
     if (this.#state === "joined") this.#go("restarting", "media worker gone");
@@ -115,11 +128,24 @@ export class Session extends Emitter {
     this.#session = answer.session;
     this.#connection.markHealthy();
     this.#room.join(answer);
-    const first = !this.#everJoined;
-    this.#everJoined = true;
+    const entered = this.#state === "joining";
+    if (!answer.resumed) this.#peopleAfter = answer.participants_next ?? null;
     this.#go("joined", answer.resumed ? "resumed" : "joined");
     this.#connection.release(answer.resumed ? this.#connection.lastSeq : (answer.last_seq ?? 0));
-    this.emit("joined", { answer, first });
+    this.emit("joined", { answer, entered });
+    await this.#restOfPeople();
+  }
+
+  /** Those who send or ask came with the first page. Broken off by a lost connection, it goes on after the next join. */
+  async #restOfPeople() {
+    const turn = ++this.#paging;
+    while (this.#peopleAfter && this.inClass) {
+      const page = await this.#connection.request("participants:page", { after: this.#peopleAfter }).catch(() => null);
+      if (!page || turn !== this.#paging) return;
+      const unknown = page.participants.filter((/** @type {any} */ each) => !this.#room.participant(each.participant_id));
+      this.#room.apply("participant:joined", { participants: unknown });
+      this.#peopleAfter = page.next;
+    }
   }
 
   /** @param {import('./socket.js').RequestError} error */
@@ -131,8 +157,9 @@ export class Session extends Emitter {
     }
     this.#connection.stop();
     this.#session = null;
-    this.#go(error.code === "meeting_ended" ? "ended" : "lobby", error.message);
-    this.emit("refused", { code: error.code, message: error.message });
+    const ended = error.code === "meeting_ended";
+    this.#go(ended ? "ended" : "lobby", error.message);
+    if (!ended) this.emit("refused", { code: error.code, message: error.message });
   }
 
   /** @param {string} event @param {Record<string, any>} data @param {number} [seq] */

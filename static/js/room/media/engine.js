@@ -96,9 +96,10 @@ export class MediaEngine extends Emitter {
     else this.emit("unknown", undefined); // joined while there was no worker to say what it can: a join asks again
   }
 
-  /** The class is over for us. */
+  /** The class is over for us: nothing is wanted any more. The tracks belong to the devices. */
   close() {
     this.#tearDown();
+    this.sender.clear();
     this.receiver.want([]);
   }
 

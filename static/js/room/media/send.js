@@ -116,6 +116,11 @@ export class Sender extends Emitter {
     this.#producers.clear();
   }
 
+  /** Nothing is to be sent any more. */
+  clear() {
+    this.#wanted.clear();
+  }
+
   /**
    * After the socket came back: send anew what the worker no longer has, and tell it what changed meanwhile.
    * @param {{producer_id: string, paused?: boolean}[]} alive
