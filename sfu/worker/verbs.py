@@ -1,4 +1,8 @@
-"""What a web process can ask of a worker: a small function a request, found in a dict by the request's type."""
+"""What a web process can ask of a worker: a small function a request, found in a dict by the request's type.
+
+Most requests are a verb of `MediaServer` with the same arguments: those stand in a table. The others, which touch
+leases, rooms or recordings, have a function of their own.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from sfu import protocol as p
 from sfu.protocol import InvalidRequest, Nothing
 from sfu.worker.connection import Answer, ControlConnection
+from sfu.worker.media import MediaServer
 
 if TYPE_CHECKING:
     from sfu.worker.control import Control
@@ -20,7 +26,27 @@ log = structlog.get_logger("sfu.control")
 R = TypeVar("R", bound=p.Request)
 Verb = Callable[["Control", ControlConnection, Any], Answer]
 
-VERBS: dict[type[p.Request], Verb] = {}
+MEDIA_VERBS: dict[type[p.Request], Callable[[MediaServer], Callable[..., Struct | None]]] = {
+    p.CreateTransport: lambda media: media.create_transport,
+    p.ConnectTransport: lambda media: media.connect_transport,
+    p.RestartIce: lambda media: media.restart_ice,
+    p.CreateProducer: lambda media: media.create_producer,
+    p.CloseProducer: lambda media: media.close_producer,
+    p.PauseProducer: lambda media: media.pause_producer,
+    p.ResumeProducer: lambda media: media.resume_producer,
+    p.CreateConsumer: lambda media: media.create_consumer,
+    p.PauseConsumer: lambda media: media.pause_consumer,
+    p.ResumeConsumer: lambda media: media.resume_consumer,
+    p.CloseConsumer: lambda media: media.close_consumer,
+    p.GetStats: lambda media: media.stats,
+}
+
+
+def media_verb(control: Control, connection: ControlConnection, request: p.Request) -> Struct:
+    return MEDIA_VERBS[type(request)](control.media)(**asdict(request)) or Nothing()
+
+
+VERBS: dict[type[p.Request], Verb] = dict.fromkeys(MEDIA_VERBS, media_verb)
 
 
 def verb(
@@ -80,88 +106,6 @@ def close_peer(control: Control, connection: ControlConnection, request: p.Close
     return Nothing()
 
 
-# --- transports ---
-
-
-@verb(p.CreateTransport)
-def create_transport(control: Control, connection: ControlConnection, request: p.CreateTransport) -> Struct:
-    return control.media.create_transport(request.room, request.peer, request.direction)
-
-
-@verb(p.ConnectTransport)
-def connect_transport(control: Control, connection: ControlConnection, request: p.ConnectTransport) -> Struct:
-    control.media.connect_transport(request.room, request.peer, request.transport_id, request.dtls_parameters)
-    return Nothing()
-
-
-@verb(p.RestartIce)
-def restart_ice(control: Control, connection: ControlConnection, request: p.RestartIce) -> Struct:
-    return control.media.restart_ice(request.room, request.peer, request.transport_id)
-
-
-# --- producers and consumers ---
-
-
-@verb(p.CreateProducer)
-def create_producer(control: Control, connection: ControlConnection, request: p.CreateProducer) -> Struct:
-    return control.media.create_producer(
-        room=request.room,
-        peer=request.peer,
-        transport_id=request.transport_id,
-        kind=request.kind,
-        source=request.source,
-        rtp_parameters=request.rtp_parameters,
-        paused=request.paused,
-    )
-
-
-@verb(p.CloseProducer)
-def close_producer(control: Control, connection: ControlConnection, request: p.CloseProducer) -> Struct:
-    control.media.close_producer(request.room, request.peer, request.producer_id)
-    return Nothing()
-
-
-@verb(p.PauseProducer)
-def pause_producer(control: Control, connection: ControlConnection, request: p.PauseProducer) -> Struct:
-    control.media.pause_producer(request.room, request.peer, request.producer_id)
-    return Nothing()
-
-
-@verb(p.ResumeProducer)
-def resume_producer(control: Control, connection: ControlConnection, request: p.ResumeProducer) -> Struct:
-    control.media.resume_producer(request.room, request.peer, request.producer_id)
-    return Nothing()
-
-
-@verb(p.CreateConsumer)
-def create_consumer(control: Control, connection: ControlConnection, request: p.CreateConsumer) -> Struct:
-    return control.media.create_consumer(
-        room=request.room,
-        peer=request.peer,
-        transport_id=request.transport_id,
-        producer_id=request.producer_id,
-        rtp_capabilities=request.rtp_capabilities,
-    )
-
-
-@verb(p.PauseConsumer)
-def pause_consumer(control: Control, connection: ControlConnection, request: p.PauseConsumer) -> Struct:
-    control.media.pause_consumer(request.room, request.peer, request.consumer_id)
-    return Nothing()
-
-
-@verb(p.ResumeConsumer)
-def resume_consumer(control: Control, connection: ControlConnection, request: p.ResumeConsumer) -> Struct:
-    control.media.resume_consumer(request.room, request.peer, request.consumer_id)
-    return Nothing()
-
-
-@verb(p.CloseConsumer)
-def close_consumer(control: Control, connection: ControlConnection, request: p.CloseConsumer) -> Struct:
-    control.media.close_consumer(request.room, request.peer, request.consumer_id)
-    return Nothing()
-
-
 # --- recordings ---
 
 
@@ -181,11 +125,3 @@ async def stop_recording(control: Control, connection: ControlConnection, reques
 def mark_recording(control: Control, connection: ControlConnection, request: p.MarkRecording) -> Struct:
     control.recorder.mark(request.room, request.recording, request.mark)
     return Nothing()
-
-
-# --- looking ---
-
-
-@verb(p.GetStats)
-def get_stats(control: Control, connection: ControlConnection, request: p.GetStats) -> Struct:
-    return control.media.stats(request.room, request.peer)

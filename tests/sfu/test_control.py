@@ -1,6 +1,7 @@
 """The control connection's manners: who is let in, what is answered, who hears which event."""
 
 import asyncio
+import inspect
 import io
 import logging
 
@@ -11,7 +12,8 @@ from sfu import protocol as p
 from sfu.protocol import InvalidRequest
 from sfu.worker.connection import UNDER_WAY
 from sfu.worker.logs import formatter
-from sfu.worker.verbs import VERBS
+from sfu.worker.media import MediaServer
+from sfu.worker.verbs import MEDIA_VERBS, VERBS
 from tests.sfu.peer import opus_parameters, receiver_capabilities
 from tests.sfu.worker import SECRET, event, loop_worker
 from tests.waiting import until
@@ -31,6 +33,14 @@ async def refused(client, request) -> str:
 
 def test_every_request_of_the_protocol_has_a_verb():
     assert set(VERBS) == set(p.REQUESTS.__args__)
+
+
+def test_a_media_verb_takes_what_its_request_has_and_gives_what_it_promises():
+    media = MediaServer()
+    for request, verb in MEDIA_VERBS.items():
+        signature = inspect.signature(verb(media))
+        assert tuple(signature.parameters) == request.__struct_fields__
+        assert signature.return_annotation == ("None" if request.result is p.Nothing else request.result.__name__)
 
 
 # --- who is let in ---
@@ -103,7 +113,7 @@ async def test_neither_secrets_nor_parameters_are_logged(worker, monkeypatch, lo
         await client.request(p.OpenPeer(room="algebra", peer="sam"))
         made = await client.request(p.CreateTransport(room="algebra", peer="sam", direction="send"))
 
-        def broken(*arguments):
+        def broken(**arguments):
             password = made.ice_parameters["password"]
             raise RuntimeError("a bug of ours") if password else None
 
@@ -185,7 +195,7 @@ async def test_a_bug_of_ours_is_answered_logged_and_costs_that_peer_alone(worker
     for peer in ("sam", "tina"):
         await client.request(p.OpenPeer(room="algebra", peer=peer))
 
-    def broken(*arguments):
+    def broken(**arguments):
         raise KeyError("a bug of ours")
 
     monkeypatch.setattr(worker.worker.media, "create_transport", broken)
@@ -199,7 +209,7 @@ async def test_a_bug_of_ours_is_answered_logged_and_costs_that_peer_alone(worker
 async def test_an_answer_too_large_for_a_line_is_an_error_not_a_broken_stream(worker, monkeypatch):
     client = await worker.client()
     huge = p.Stats(transports=[{"x": "y" * p.MAX_LINE}], producers=[], consumers=[])
-    monkeypatch.setattr(worker.worker.media, "stats", lambda *arguments: huge)
+    monkeypatch.setattr(worker.worker.media, "stats", lambda **arguments: huge)
     assert await refused(client, p.GetStats(room="algebra")) == "too_large"
     await client.request(p.OpenRoom(room="algebra"))
 
