@@ -33,8 +33,10 @@ Json = dict[str, Any]
 REPAIR_FACTOR = 10
 REPAIR_ALLOWANCE = 20_000  # bytes
 REPAIR_CREDIT = 100_000  # bytes that may be saved up
-MAX_KEY_FRAME_REQUESTS = 5  # that one receiver may make in a second, for all he watches
+MAX_KEY_FRAME_REQUESTS = 5  # that one receiver may make in a second, or one for each stream that he watches
+MAX_NACKED = 3000  # packets that one receiver may ask for in a second: each costs a look, whether it is sent or not
 MAX_REPORT = 1200  # bytes of one RTCP datagram
+SILENT_AFTER = 30.0  # seconds: a browser reports on each stream at least every five
 
 
 class Transport:
@@ -62,6 +64,8 @@ class Transport:
         self._feedback = TransportFeedbackRecorder(sender_ssrc=RTCP_SSRC, media_ssrc=0)
         self._repair_credit = REPAIR_ALLOWANCE
         self._key_frame_requests = 0
+        self._nacked = 0
+        self._heard: dict[int, float] = {}  # SSRCs that reports came from, or what is nobody's stream: when last
         self._reports_sent: dict[int, list[tuple[int, float]]] = {}  # by our SSRC: (middle of NTP, when)
 
     # --- what comes in ---
@@ -87,6 +91,7 @@ class Transport:
         dropped = self.agenda.dropped
         if length > MAX_PACKET:
             dropped["too_long"] += 1
+            self._note_stranger(int.from_bytes(data[8:12], "big"), now)
             return
         try:
             header = parse_rtp(data, length)
@@ -102,6 +107,7 @@ class Transport:
             self._note_arrival(data, header, now if arrived is None else arrived)
         except ParseError:
             dropped["malformed"] += 1
+            self._note_stranger(int.from_bytes(data[8:12], "big"), now)
             return
         if stream is not None:
             if header.payload_type not in stream.producer.payload_types:
@@ -113,9 +119,23 @@ class Transport:
             packet = stream.receive_retransmission(data, header, now)
         else:
             dropped["unknown_stream"] += 1
+            self._note_stranger(header.ssrc, now)
             return
         if packet is not None:
             stream.producer.receive(stream, packet)
+
+    def _note_stranger(self, ssrc: int, now: float) -> None:
+        """libsrtp keeps state for it, so it counts until it has been silent for a while."""
+        self.ssrcs.add(ssrc)
+        self._heard[ssrc] = now
+
+    def _forget_silent(self, now: float) -> None:
+        """Give the places of those who are gone to others: a browser reports on each stream under a new SSRC."""
+        for ssrc in [ssrc for ssrc, at in self._heard.items() if now - at > SILENT_AFTER]:
+            del self._heard[ssrc]
+            self.rtcp_ssrcs.discard(ssrc)
+            if ssrc not in self.streams and ssrc not in self.repairs:
+                self.forget_ssrc(ssrc)
 
     def _note_arrival(self, data: Buffer, header: RtpHeader, arrived: float) -> None:
         identifier = self._extensions.get(extension_uris.TRANSPORT_CC)
@@ -152,13 +172,13 @@ class Transport:
         if is_repair:
             if stream.rtx_ssrc is not None:
                 self.repairs.pop(stream.rtx_ssrc, None)
-                self.ssrcs.discard(stream.rtx_ssrc)
+                self.forget_ssrc(stream.rtx_ssrc)
             stream.rtx_ssrc = header.ssrc
             self.repairs[header.ssrc] = stream
             return None, stream
         if stream.ssrc is not None:  # the encoder began anew under another SSRC
             self.streams.pop(stream.ssrc, None)
-            self.ssrcs.discard(stream.ssrc)
+            self.forget_ssrc(stream.ssrc)
             stream.producer.restart(stream)
         stream.ssrc = header.ssrc
         self.streams[header.ssrc] = stream
@@ -167,6 +187,7 @@ class Transport:
     def receive_rtcp(self, data: Buffer, now: float) -> None:
         """A compound whose authenticity is proved."""
         self._repair_credit = min(REPAIR_CREDIT, self._repair_credit + REPAIR_FACTOR * len(data))
+        self._heard[int.from_bytes(data[4:8], "big")] = now
         try:
             packets = rtcp.parse_compound(data)
         except ParseError:
@@ -205,8 +226,13 @@ class Transport:
 
     def _on_nack(self, nack: rtcp.Nack, now: float) -> None:
         consumer = self.by_ssrc.get(nack.media_ssrc)
-        if consumer is not None:
-            consumer.receive_nack(nack, now)
+        if consumer is None:
+            return
+        self._nacked += len(nack.lost)
+        if self._nacked > MAX_NACKED:
+            self.agenda.dropped["nack_limit"] += len(nack.lost)
+            return
+        consumer.receive_nack(nack, now)
 
     def _on_picture_loss(self, report: rtcp.PictureLossIndication, now: float) -> None:
         self._on_key_frame_request(report.media_ssrc, now)
@@ -220,7 +246,7 @@ class Transport:
         if consumer is None or consumer.group is None:
             return
         self._key_frame_requests += 1
-        if self._key_frame_requests > MAX_KEY_FRAME_REQUESTS:
+        if self._key_frame_requests > max(MAX_KEY_FRAME_REQUESTS, len(self.consumers)):
             self.agenda.dropped["pli_limit"] += 1
             return
         consumer.producer.want_key_frame(now)
@@ -245,7 +271,8 @@ class Transport:
             self.agenda.arrivals.discard(self)
 
     def each_second(self, now: float) -> None:
-        self._key_frame_requests = 0
+        self._key_frame_requests = self._nacked = 0
+        self._forget_silent(now)
         if not self.connected:
             return
         for producer in self.producers.values():

@@ -130,3 +130,20 @@ def test_a_recorder_that_fails_is_taken_off_and_the_class_goes_on(network: FakeN
     tina.send_rtp(*Vp8Sender(1111).frame(3, key=True))
     assert len(sam.rtp) == 3
     assert network.router.taps == []
+
+
+def test_who_watches_sixteen_and_loses_them_all_may_ask_for_sixteen(network: FakeNetwork) -> None:
+    sam = network.join("sam", "recv")
+    senders = [network.join(f"p{number}", "send") for number in range(16)]
+    cameras = []
+    for number, sender in enumerate(senders):
+        camera = network.produce(sender, "video", vp8_parameters(1000 + 10 * number))
+        cameras.append(camera)
+        network.consume(sam, camera)
+        sender.send_rtp(*Vp8Sender(1000 + 10 * number).frame(1, key=True))
+    network.advance(2.0)
+    for sender in senders:
+        sender.rtcp.clear()
+    for camera in cameras:
+        sam.send_rtcp(PictureLossIndication(1, camera.ssrc))
+    assert [requests(sender) for sender in senders] == [1] * 16
