@@ -57,7 +57,7 @@ beforeEach(() => {
   heard = [];
   engine = new MediaEngine({
     makeDevice: async () => new Device({ handlerFactory: FakeHandler.createFactory(fakeParameters) }),
-    request: server.request,
+    request: (event, data) => server.request(event, data),
   });
   engine.receiver.on("track", ({ producer }) => heard.push(`+${producer.producer_id}`));
   engine.receiver.on("gone", ({ producer }) => heard.push(`-${producer.producer_id}`));
@@ -322,4 +322,69 @@ test("who is sent back to the lobby and joins again sends only what is switched 
   await settle();
   assert.equal(server.of("produce").length, 0);
   assert.equal(engine.sender.isSending("camera"), false);
+});
+
+test("a worker that stumbles while a camera is sent is asked again, and the camera is not given up", async () => {
+  engine.receiver.want([]);
+  await engine.joined(joinAnswer());
+  for (const code of ["media_unavailable", "wrong_state"]) {
+    server.requests.length = 0;
+    mock.timers.enable({ apis: ["setTimeout"] });
+    server.refuse.set("produce", code);
+    const source = code === "wrong_state" ? "camera" : "microphone";
+    await engine.sender.publish(source, track(source === "camera" ? "video" : "audio"));
+    mock.timers.tick(300);
+    mock.timers.reset();
+    await enough(() => engine.sender.producers.some((each) => each.source === source), `the second try after ${code}`);
+    assert.equal(server.of("produce").length, 2);
+  }
+});
+
+test("a stream whose making was just answered is not closed as a stranger when the socket comes back in that moment", async () => {
+  engine.receiver.want([]);
+  await engine.joined(joinAnswer());
+  const { request } = server;
+  let back;
+  server.request = async (event, data) => {
+    const answer = await request(event, data);
+    // The answer is in, the producer not set up yet, and the join after a break tells of it.
+    if (event === "produce") back = engine.joined(joinAnswer({ ...alive(), producers: [{ ...answer, paused: false }] }));
+    return answer;
+  };
+  await engine.sender.publish("camera", track("video"));
+  await back;
+  assert.equal(server.of("produce:close").length, 0);
+  assert.equal(server.of("produce").length, 1);
+});
+
+test("a transport whose connecting was cut off is not used again, whatever the worker says of it", async () => {
+  engine.receiver.want([]);
+  await engine.joined(joinAnswer());
+  const { link } = engine;
+  server.refuse.set("transport:connect", "disconnected");
+  await engine.sender.publish("microphone", track("audio"));
+  assert.equal(server.of("produce").length, 0);
+  await engine.joined(joinAnswer(alive()));
+  await enough(() => server.of("produce").length === 1, "sending over a new transport");
+  assert.notEqual(engine.link, link);
+});
+
+test("a worker that refuses to connect a transport gets another one", async () => {
+  engine.receiver.want([]);
+  await engine.joined(joinAnswer());
+  const { link } = engine;
+  mock.timers.enable({ apis: ["setTimeout"] });
+  server.refuse.set("transport:connect", "media_unavailable");
+  await engine.sender.publish("microphone", track("audio"));
+  mock.timers.tick(300);
+  mock.timers.reset();
+  await enough(() => engine.link && engine.link !== link && server.of("produce").length === 1, "another transport");
+});
+
+test("another microphone while muted is put in place without being heard", async () => {
+  await inClass();
+  await engine.sender.pause("microphone");
+  await engine.sender.publish("microphone", track("audio"), { paused: true });
+  assert.equal(engine.sender.isSending("microphone"), false);
+  assert.equal(server.of("produce:resume").length, 0);
 });

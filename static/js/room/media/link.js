@@ -22,6 +22,7 @@ export class MediaLink extends Emitter {
   /** @type {Record<'send' | 'recv', Transport>} */
   #transports;
   #closed = false;
+  #spoiled = false; // nothing more can be negotiated on it
   /** @type {Map<string, ReturnType<typeof setTimeout>>} by transport id */
   #restarts = new Map();
 
@@ -84,7 +85,7 @@ export class MediaLink extends Emitter {
   /** @param {{transport_id: string}[]} alive what the worker has @returns {boolean} */
   livesIn(alive) {
     const ids = new Set(alive.map((transport) => transport.transport_id));
-    return ids.has(this.send.id) && ids.has(this.recv.id);
+    return !this.#spoiled && ids.has(this.send.id) && ids.has(this.recv.id);
   }
 
   /** The socket is back: what could not be asked for meanwhile is asked for now. */
@@ -107,7 +108,10 @@ export class MediaLink extends Emitter {
   /** @param {Transport} transport */
   #watch(transport) {
     transport.on("connect", ({ dtlsParameters }, done, failed) => {
-      this.#request("transport:connect", { transport_id: transport.id, dtls_parameters: dtlsParameters }).then(done, failed);
+      this.#request("transport:connect", { transport_id: transport.id, dtls_parameters: dtlsParameters }).then(done, (error) => {
+        failed(error);
+        this.#spoil(transport, error.code);
+      });
     });
     transport.on("connectionstatechange", (state) => {
       if (this.#closed) return;
@@ -116,6 +120,18 @@ export class MediaLink extends Emitter {
       else if (state === "failed") this.#restartLater(transport, 0, 0);
       else if (state === "connected") this.#noRestart(transport);
     });
+  }
+
+  /**
+   * A first negotiation that broke off leaves a section in the browser's offer that nobody ever answers: the transport
+   * is of no use any more, and the worker may or may not have heard of it.
+   * @param {Transport} transport
+   * @param {string} code
+   */
+  #spoil(transport, code) {
+    this.#spoiled = true;
+    if (this.#closed || code === "disconnected" || code === "timeout") return; // a join comes, and finds it spoiled
+    this.#restarts.set(transport.id, setTimeout(() => this.emit("broken", { reason: `connect: ${code}` }), retryDelay(0)));
   }
 
   /** @param {Transport} transport */

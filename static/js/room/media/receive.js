@@ -126,9 +126,10 @@ export class Receiver extends Emitter {
         consumer.close();
         return;
       }
-      const received = { producer, consumer, paused: true };
+      const current = /** @type {ProducerInfo} */ (this.#wanted.get(id)); // it may have been muted meanwhile
+      const received = { producer: current, consumer, paused: true };
       this.#received.set(id, received);
-      this.emit("track", { producer, track: consumer.track });
+      this.emit("track", { producer: current, track: consumer.track });
       await this.#matchPause(received);
     } catch (error) {
       const code = /** @type {{code?: string}} */ (error).code;

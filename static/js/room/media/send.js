@@ -3,6 +3,7 @@
  * What this browser sends. It keeps what is wanted (a track for each source, muted or not) apart from what a link
  * carries, so that after a break everything is sent anew from the same tracks.
  */
+import { retryDelay } from "../backoff.js";
 import { Emitter } from "../emitter.js";
 import { cameraEncodings, SCREEN_ENCODINGS } from "./device_state.js";
 
@@ -17,6 +18,10 @@ import { cameraEncodings, SCREEN_ENCODINGS } from "./device_state.js";
 
 /** A screen has its own stream: players keep in step what shares one, and lips go with the voice, not with slides. */
 const STREAMS = { microphone: "person", camera: "person", screen: "screen", screen_audio: "screen" };
+
+/** Refusals that pass: a worker that stumbles, or one that has not heard yet that the last link's streams are gone. */
+const PASSING = new Set(["media_unavailable", "wrong_state", "rate_limited", "internal"]);
+const TRIES = 6;
 
 /** @extends {Emitter<SenderEvents>} */
 export class Sender extends Emitter {
@@ -59,10 +64,12 @@ export class Sender extends Emitter {
    * Send a track, in place of the source's last one.
    * @param {Source} source
    * @param {MediaStreamTrack} track
+   * @param {{paused?: boolean}} [how] who chooses another microphone while muted stays muted
    * @returns {Promise<void>} when it is sent; rejects when the server forbids it
    */
-  publish(source, track) {
-    this.#wanted.set(source, { track, paused: false, untold: true });
+  publish(source, track, { paused = false } = {}) {
+    const before = this.#wanted.get(source);
+    this.#wanted.set(source, { track, paused, untold: before?.paused === paused ? before.untold : true });
     this.emit("change", { source });
     return this.#inTurn(source, () => this.#send(source));
   }
@@ -133,9 +140,11 @@ export class Sender extends Emitter {
         producer.close();
       }
     }
-    const ours = new Set(this.producers.map(({ producer }) => producer.id));
-    for (const id of known.keys()) {
-      if (!ours.has(id)) await this.#request("produce:close", { producer_id: id }).catch(() => {});
+    const strangers = [...known.keys()].filter((id) => !this.sourceOf(id));
+    // One of them may be what a request that was just answered is about to set up.
+    if (strangers.length) await Promise.allSettled(this.#queues.values());
+    for (const id of strangers) {
+      if (!this.sourceOf(id)) await this.#request("produce:close", { producer_id: id }).catch(() => {});
     }
     for (const [source, wanted] of this.#wanted) {
       const producer = this.#producers.get(source);
@@ -173,18 +182,20 @@ export class Sender extends Emitter {
     }
   }
 
-  /** @param {Source} source */
-  async #send(source) {
+  /** @param {Source} source @param {number} [attempt] */
+  async #send(source, attempt = 0) {
     const wanted = this.#wanted.get(source);
     const link = this.#link;
     if (!wanted || !link || link.closed) return; // attach() sends it when there is a link
     const current = this.#producers.get(source);
-    try {
-      if (current && !current.closed) {
-        if (current.track !== wanted.track) await current.replaceTrack({ track: wanted.track });
-        if (current.paused !== wanted.paused) await this.#tellPaused(source);
-        return;
+    if (current && !current.closed) {
+      if (current.track !== wanted.track) {
+        await current.replaceTrack({ track: wanted.track }).catch((error) => this.#judge(source, error));
       }
+      if (current.paused !== wanted.paused) await this.#tellPaused(source);
+      return;
+    }
+    try {
       const producer = await link.send.produce({ ...produceOptions(source, wanted, link), stopTracks: false });
       if (link !== this.#link || this.#wanted.get(source) !== wanted) {
         producer.close();
@@ -193,19 +204,24 @@ export class Sender extends Emitter {
         return;
       }
       this.#producers.set(source, producer);
-      if (wanted.paused === Boolean(producer.appData.paused)) wanted.untold = false;
-      if (wanted.paused !== Boolean(producer.appData.paused)) await this.#tellPaused(source);
       if (wanted.paused) producer.pause();
-      this.emit("change", { source });
     } catch (error) {
-      this.#judge(source, error);
+      if (!PASSING.has(/** @type {{code?: string}} */ (error).code ?? "") || attempt >= TRIES) return this.#judge(source, error);
+      setTimeout(() => {
+        if (link === this.#link) this.#inTurn(source, () => this.#send(source, attempt + 1));
+      }, retryDelay(attempt));
+      return;
     }
+    const { appData } = /** @type {Producer} */ (this.#producers.get(source));
+    if (wanted.paused !== Boolean(appData.paused)) await this.#tellPaused(source);
+    else wanted.untold = false;
+    this.emit("change", { source });
   }
 
   /** A refusal ends the wish; a broken line does not. @param {Source} source @param {any} error */
   #judge(source, error) {
     const code = error?.code;
-    if (!code || code === "disconnected" || code === "timeout" || code === "media_unavailable" || code === "not_found") {
+    if (!code || code === "disconnected" || code === "timeout" || code === "not_found" || PASSING.has(code)) {
       if (!code && this.#link && !this.#link.closed) throw error;
       return;
     }
