@@ -48,7 +48,7 @@ for (const [error, problem] of [
 ]) {
   test(`a camera that fails with ${error} is ${problem}, and the notice says what to do`, async () => {
     const devices = devicesOf([error]);
-    assert.equal(await devices.openCamera(), null);
+    assert.equal(await devices.open("camera"), null);
     assert.deepEqual(troubles, [["camera", problem]]);
     const { title, advice } = explainDeviceError(named(error), "camera");
     assert.match(title, /camera/);
@@ -60,7 +60,7 @@ test("on an insecure page there are no devices at all, and the reason is told", 
   const devices = new Devices({ media: undefined, storage });
   const told = [];
   devices.on("trouble", ({ trouble }) => told.push(trouble.problem));
-  assert.equal(await devices.openMicrophone(), null);
+  assert.equal(await devices.open("microphone"), null);
   assert.equal(await devices.openScreen(), null);
   assert.deepEqual(told, ["insecure", "insecure"]);
   assert.deepEqual(await devices.list(), { microphone: [], camera: [], speaker: [] });
@@ -79,7 +79,7 @@ test("what was remembered in another shape is forgotten", () => {
 test("another camera takes the place of the open one, whose light goes out", async () => {
   const [first, second] = [track("video"), track("video")];
   const devices = devicesOf([first, second]);
-  await devices.openCamera();
+  await devices.open("camera");
   await devices.choose("camera", "c2");
   assert.equal(devices.camera, second);
   assert.equal(first.readyState, "ended");
@@ -89,7 +89,7 @@ test("another camera takes the place of the open one, whose light goes out", asy
 test("a phone that has one camera pipeline lets go of the old camera and tries again", async () => {
   const [first, second] = [track("video"), track("video")];
   const devices = devicesOf([first, "NotReadableError", second]);
-  await devices.openCamera();
+  await devices.open("camera");
   await devices.choose("camera", "c2");
   assert.equal(first.readyState, "ended");
   assert.equal(devices.camera, second);
@@ -101,12 +101,12 @@ test("an unplugged microphone is told as lost; one that was closed is not", asyn
   const devices = devicesOf([first, second]);
   const lost = [];
   devices.on("lost", ({ kind }) => lost.push(kind));
-  await devices.openMicrophone();
+  await devices.open("microphone");
   first.remoteStop();
   assert.deepEqual(lost, ["microphone"]);
   assert.equal(devices.microphone, null);
-  await devices.openMicrophone();
-  devices.closeMicrophone();
+  await devices.open("microphone");
+  devices.close("microphone");
   assert.deepEqual(lost, ["microphone"]);
 });
 
@@ -139,4 +139,40 @@ test("a phone is asked for 360 lines at 20 frames at most", () => {
   const { height, frameRate } = cameraConstraints(undefined, true);
   assert.deepEqual(height, { ideal: 360 });
   assert.equal(frameRate.max, 20);
+});
+
+test("a camera that the browser gives after it was closed again is stopped at once: no light after leaving", async () => {
+  const late = track("video");
+  const devices = devicesOf([late]);
+  const opening = devices.open("camera");
+  devices.closeAll();
+  assert.equal(await opening, null);
+  assert.equal(late.readyState, "ended");
+  assert.equal(devices.camera, null);
+});
+
+test("a screen that is chosen after the class is over is not captured", async () => {
+  const late = track("video");
+  const devices = devicesOf([late]);
+  const opening = devices.openScreen();
+  devices.closeAll();
+  assert.equal(await opening, null);
+  assert.equal(late.readyState, "ended");
+});
+
+test("of two openings at once the later one counts, and the other track does not stay open", async () => {
+  const [first, second] = [track("audio"), track("audio")];
+  const devices = devicesOf([first, second]);
+  const both = [devices.open("microphone"), devices.open("microphone")];
+  assert.deepEqual(await Promise.all(both), [null, second]);
+  assert.equal(first.readyState, "ended");
+  assert.equal(devices.microphone, second);
+});
+
+test("a camera that another program took while it was changed is told, and no dead picture stays", async () => {
+  const devices = devicesOf([track("video"), "NotReadableError", "NotReadableError"]);
+  await devices.open("camera");
+  await devices.choose("camera", "c2");
+  assert.deepEqual(troubles, [["camera", "in_use"]]);
+  assert.equal(devices.camera, null);
 });

@@ -22,6 +22,8 @@ export class Controls extends Emitter {
   #engine;
   #devices;
   #talking = false;
+  /** @type {Set<import('./media/device_state.js').DeviceKind>} asked of the browser, not there yet */
+  #opening = new Set();
   #recordingBusy = false;
 
   /**
@@ -67,19 +69,21 @@ export class Controls extends Emitter {
   }
 
   toggleMicrophone() {
-    return this.setMicrophone(!this.sends("microphone"));
+    return this.setMicrophone(!this.sends("microphone") && !this.#opening.has("microphone"));
   }
 
   /** @param {boolean} on */
   async setMicrophone(on) {
     const { sender } = this.#engine;
+    // Let go of the key, or pressed twice, before the browser gave the microphone: then it stays shut.
+    if (!on && this.#opening.has("microphone")) this.#devices.close("microphone");
     if (on === this.sends("microphone")) return;
     if (!on) {
       void sender.pause("microphone");
     } else if (sender.has("microphone") && this.#devices.microphone) {
       await sender.resume("microphone").catch(() => {});
     } else {
-      const track = await this.#devices.openMicrophone();
+      const track = await this.#open("microphone");
       if (!track) return;
       await this.#publish("microphone", track);
     }
@@ -97,14 +101,14 @@ export class Controls extends Emitter {
 
   async toggleCamera() {
     const { sender } = this.#engine;
-    if (sender.has("camera")) {
+    if (sender.has("camera") || this.#opening.has("camera")) {
       // Closed, not paused: the light beside the lens must go out.
       void sender.unpublish("camera");
-      this.#devices.closeCamera();
+      this.#devices.close("camera");
       this.#intend("video", false);
       return;
     }
-    const track = await this.#devices.openCamera();
+    const track = await this.#open("camera");
     if (!track) return;
     await this.#publish("camera", track);
     this.#intend("video", sender.has("camera"));
@@ -115,11 +119,16 @@ export class Controls extends Emitter {
       this.#stopScreen();
       return;
     }
+    if (this.#opening.has("screen")) return;
+    this.#opening.add("screen");
     // Asked beside the browser's dialog, not before it: a browser opens it only right after a click.
     const allowed = this.#ask("screen:start", {});
     const stream = await this.#devices.openScreen();
+    this.#opening.delete("screen");
     if (!stream) return;
-    if (!(await allowed)) {
+    const may = await allowed;
+    if (this.#devices.screen !== stream) return; // ended meanwhile, by the browser's own button
+    if (!may) {
       this.#devices.closeScreen();
       return;
     }
@@ -134,8 +143,11 @@ export class Controls extends Emitter {
 
   /** Another microphone or camera was chosen: it takes the old one's place. @param {'microphone' | 'camera'} kind */
   async deviceChosen(kind) {
+    const { sender } = this.#engine;
+    if (!sender.has(kind)) return;
     const track = this.#devices[kind];
-    if (track && this.#engine.sender.has(kind)) await this.#publish(kind, track);
+    if (track) await this.#publish(kind, track, { paused: !sender.isSending(kind) });
+    else await this.#giveUp(kind);
   }
 
   // --- in the room ------------------------------------------------------------------------------------------------------
@@ -203,7 +215,7 @@ export class Controls extends Emitter {
       this.#engine.sender.pausedByHost("microphone");
     } else if (kind === "video") {
       void this.#engine.sender.unpublish("camera");
-      this.#devices.closeCamera();
+      this.#devices.close("camera");
     } else {
       this.#stopScreen();
     }
@@ -217,17 +229,30 @@ export class Controls extends Emitter {
     const source = this.#engine.sender.sourceOf(producerId);
     if (!source) return;
     void this.#engine.sender.unpublish(source);
-    if (source === "camera") this.#devices.closeCamera();
-    if (source === "microphone") this.#devices.closeMicrophone();
+    if (source === "camera" || source === "microphone") this.#devices.close(source);
     if (source === "screen") this.#stopScreen();
   }
 
   // --- helpers ------------------------------------------------------------------------------------------------------------
 
-  /** @param {Source} source @param {MediaStreamTrack} track */
-  async #publish(source, track) {
+  /** @param {'microphone' | 'camera'} kind */
+  async #open(kind) {
+    this.#opening.add(kind);
+    const track = await this.#devices.open(kind);
+    this.#opening.delete(kind);
+    return track;
+  }
+
+  /** @param {'microphone' | 'camera'} kind */
+  async #giveUp(kind) {
+    await this.#engine.sender.unpublish(kind);
+    this.#intend(kind === "microphone" ? "audio" : "video", false);
+  }
+
+  /** @param {Source} source @param {MediaStreamTrack} track @param {{paused?: boolean}} [how] */
+  async #publish(source, track, how) {
     try {
-      await this.#engine.sender.publish(source, track);
+      await this.#engine.sender.publish(source, track, how);
     } catch (error) {
       // A refusal was told by "refused"; what is left is a browser that cannot send this.
       if (!(/** @type {{code?: string}} */ (error).code)) {
@@ -240,7 +265,7 @@ export class Controls extends Emitter {
 
   /** @param {Source} source @param {string} message */
   #refused(source, message) {
-    if (source === "camera") this.#devices.closeCamera();
+    if (source === "camera") this.#devices.close("camera");
     if (source === "screen") this.#devices.closeScreen();
     this.emit("notice", { key: `refused-${source}`, level: "warning", title: message });
   }
@@ -261,9 +286,8 @@ export class Controls extends Emitter {
     }
     if (!sender.has(kind)) return;
     const muted = !sender.isSending(kind);
-    await sender.unpublish(kind);
-    this.#intend(kind === "microphone" ? "audio" : "video", false);
-    const another = muted ? null : await (kind === "microphone" ? this.#devices.openMicrophone() : this.#devices.openCamera());
+    await this.#giveUp(kind);
+    const another = muted ? null : await this.#open(kind);
     if (another) {
       await this.#publish(kind, another);
       this.#intend(kind === "microphone" ? "audio" : "video", true);

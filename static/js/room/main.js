@@ -86,8 +86,8 @@ const sound = new SoundView(byId("sounds"), (blocked) => {
 const dialogs = new DialogsView({ choose: (kind, id) => void choose(kind, id), keys: (on) => (keysOn = on) });
 const lobby = new LobbyView({ name: boot.name, lessonUrl: boot.lesson_url }, {
   join,
-  toggleMicrophone: () => void (devices.microphone ? devices.closeMicrophone() : devices.openMicrophone()),
-  toggleCamera: () => void (devices.camera ? devices.closeCamera() : devices.openCamera()),
+  toggleMicrophone: () => void (devices.microphone ? devices.close("microphone") : devices.open("microphone")),
+  toggleCamera: () => void (devices.camera ? devices.close("camera") : devices.open("camera")),
   testSound: () => void playTestSound(devices.chosen.speaker),
 });
 const tiles = new TilesView(byId("tiles"), byId("pager"), {
@@ -182,14 +182,10 @@ function lookAround() {
 // --- joining and leaving ----------------------------------------------------------------------------------------------
 
 /** @param {string} name @param {{audioOnly: boolean}} options */
-async function join(name, { audioOnly }) {
+function join(name, { audioOnly }) {
   void audio.resume().catch(() => {});
   lobby.setJoining(true);
-  if (audioOnly) {
-    void cameraOpened.then(() => devices.closeCamera());
-    await microphoneOpened;
-    if (!devices.microphone) await devices.openMicrophone();
-  }
+  if (audioOnly) devices.close("camera");
   session.join({ display_name: name, device: describeDevice() });
 }
 
@@ -211,8 +207,8 @@ session.on("joined", ({ answer, entered }) => {
     // Who joins before the browser has given the devices joins at once, and is seen when they are there.
     if (entered) {
       // Where a guest may only watch, the camera's light goes out again.
-      void microphoneOpened.then(() => (permissions().has("microphone") ? controls.startMedia("microphone") : devices.closeMicrophone()));
-      void cameraOpened.then(() => (permissions().has("camera") ? controls.startMedia("camera") : devices.closeCamera()));
+      void microphoneOpened.then(() => (permissions().has("microphone") ? controls.startMedia("microphone") : devices.close("microphone")));
+      void cameraOpened.then(() => (permissions().has("camera") ? controls.startMedia("camera") : devices.close("camera")));
     }
   }
   engine.receiver.want(othersProducers());
@@ -491,8 +487,8 @@ Object.defineProperty(window, "lectern", { value: Object.freeze({
 }) });
 
 /** Asked for at once, while the person looks at the lobby. */
-const microphoneOpened = devices.openMicrophone();
-const cameraOpened = devices.openCamera();
+const microphoneOpened = devices.open("microphone");
+const cameraOpened = devices.open("camera");
 show("lobby");
 if (typeof RTCPeerConnection === "undefined") {
   lobby.setJoining(false, "This browser cannot show video classes. Use a current Chrome, Edge, Firefox or Safari.");

@@ -26,12 +26,12 @@ export class Devices extends Emitter {
   #phone;
   /** @type {Chosen} */
   #chosen;
-  /** @type {MediaStreamTrack | null} */
-  #microphone = null;
-  /** @type {MediaStreamTrack | null} */
-  #camera = null;
+  /** @type {Record<'microphone' | 'camera', MediaStreamTrack | null>} */
+  #tracks = { microphone: null, camera: null };
   /** @type {MediaStream | null} */
   #screen = null;
+  /** Counts openings and closings: what the browser gives for an older wish is stopped as soon as it comes. */
+  #wishes = { microphone: 0, camera: 0, screen: 0 };
 
   /**
    * @param {object} options
@@ -49,11 +49,11 @@ export class Devices extends Emitter {
   }
 
   get microphone() {
-    return this.#microphone;
+    return this.#tracks.microphone;
   }
 
   get camera() {
-    return this.#camera;
+    return this.#tracks.camera;
   }
 
   get screen() {
@@ -83,46 +83,34 @@ export class Devices extends Emitter {
   async choose(kind, deviceId) {
     this.#chosen = { ...this.#chosen, [kind]: deviceId };
     this.#storage.setItem(REMEMBERED, JSON.stringify(this.#chosen));
-    if (kind === "microphone" && this.#microphone) await this.openMicrophone();
-    if (kind === "camera" && this.#camera) await this.openCamera();
+    if (kind !== "speaker" && this.#tracks[kind]) await this.open(kind);
   }
 
-  /** @returns {Promise<MediaStreamTrack | null>} null when it cannot be had: "trouble" told why */
-  async openMicrophone() {
-    const constraints = { audio: microphoneConstraints(this.#chosen.microphone) };
-    const track = await this.#open("microphone", constraints, () => this.#stop(this.#microphone));
+  /**
+   * @param {'microphone' | 'camera'} kind
+   * @returns {Promise<MediaStreamTrack | null>} null when it cannot be had ("trouble" told why) or is not wanted any more
+   */
+  async open(kind) {
+    const wish = ++this.#wishes[kind];
+    const track = await this.#ask(kind);
+    if (wish !== this.#wishes[kind]) {
+      track?.stop();
+      return null;
+    }
     if (track) {
-      this.#stop(this.#microphone);
-      this.#microphone = track;
-      this.#watch(track, "microphone");
+      this.#tracks[kind]?.stop();
+      this.#tracks[kind] = track;
+      track.addEventListener("ended", () => track === this.#tracks[kind] && this.#lost(kind));
     }
     this.emit("change", undefined);
     return track;
   }
 
-  /** @returns {Promise<MediaStreamTrack | null>} */
-  async openCamera() {
-    const constraints = { video: cameraConstraints(this.#chosen.camera, this.#phone) };
-    // Phones have one camera pipeline: the old picture must go before another camera opens.
-    const track = await this.#open("camera", constraints, () => this.#stop(this.#camera));
-    if (track) {
-      this.#stop(this.#camera);
-      this.#camera = track;
-      this.#watch(track, "camera");
-    }
-    this.emit("change", undefined);
-    return track;
-  }
-
-  closeMicrophone() {
-    this.#stop(this.#microphone);
-    this.#microphone = null;
-    this.emit("change", undefined);
-  }
-
-  closeCamera() {
-    this.#stop(this.#camera);
-    this.#camera = null;
+  /** @param {'microphone' | 'camera'} kind */
+  close(kind) {
+    this.#wishes[kind]++;
+    this.#tracks[kind]?.stop();
+    this.#tracks[kind] = null;
     this.emit("change", undefined);
   }
 
@@ -132,81 +120,75 @@ export class Devices extends Emitter {
       this.emit("trouble", { kind: "screen", trouble: troubleWith(this.#media ? "missing" : "insecure", "screen") });
       return null;
     }
+    const wish = ++this.#wishes.screen;
+    /** @type {MediaStream} */
+    let stream;
     try {
       const video = { frameRate: { ideal: 15, max: 30 }, width: { max: 1920 }, height: { max: 1080 } };
-      this.#screen = await this.#media.getDisplayMedia({ video, audio: true });
+      stream = await this.#media.getDisplayMedia({ video, audio: true });
     } catch (error) {
       const trouble = explainDeviceError(error, "screen");
       if (trouble.problem !== "refused") this.emit("trouble", { kind: "screen", trouble });
       return null;
     }
-    const [track] = this.#screen.getVideoTracks();
+    if (wish !== this.#wishes.screen) {
+      for (const late of stream.getTracks()) late.stop();
+      return null;
+    }
+    this.#screen = stream;
+    const [track] = stream.getVideoTracks();
     track.contentHint = "detail"; // sharp letters before smooth movement
-    track.addEventListener("ended", () => this.#screen?.getVideoTracks()[0] === track && this.#lost("screen"));
+    track.addEventListener("ended", () => this.#screen === stream && this.#lost("screen"));
     this.emit("change", undefined);
-    return this.#screen;
+    return stream;
   }
 
   closeScreen() {
+    this.#wishes.screen++;
     for (const track of this.#screen?.getTracks() ?? []) track.stop();
     this.#screen = null;
     this.emit("change", undefined);
   }
 
   closeAll() {
-    this.closeMicrophone();
-    this.closeCamera();
+    this.close("microphone");
+    this.close("camera");
     this.closeScreen();
   }
 
-  /**
-   * @param {'microphone' | 'camera'} kind
-   * @param {MediaStreamConstraints} constraints
-   * @param {() => void} release frees the old device where the browser says that it is in the way
-   * @returns {Promise<MediaStreamTrack | null>}
-   */
-  async #open(kind, constraints, release) {
+  /** @param {'microphone' | 'camera'} kind @returns {Promise<MediaStreamTrack | null>} */
+  async #ask(kind) {
+    const constraints = kind === "microphone"
+      ? { audio: microphoneConstraints(this.#chosen.microphone) }
+      : { video: cameraConstraints(this.#chosen.camera, this.#phone) };
     if (!this.#media?.getUserMedia) {
       this.emit("trouble", { kind, trouble: troubleWith("insecure", kind) });
       return null;
     }
-    for (const secondTry of [false, true]) {
+    for (;;) {
       try {
         const stream = await this.#media.getUserMedia(constraints);
         this.emit("list", undefined); // names of devices are readable only from now on
         return stream.getTracks()[0] ?? null;
       } catch (error) {
         const trouble = explainDeviceError(error, kind);
-        if (trouble.problem === "in_use" && !secondTry && (kind === "camera" ? this.#camera : this.#microphone)) {
-          release();
-        } else {
+        if (trouble.problem !== "in_use" || !this.#tracks[kind]) {
           this.emit("trouble", { kind, trouble });
           return null;
         }
+        // Phones have one camera pipeline: the old picture must go before another camera opens.
+        this.#tracks[kind]?.stop();
+        this.#tracks[kind] = null;
       }
     }
-    return null;
-  }
-
-  /** @param {MediaStreamTrack} track @param {'microphone' | 'camera'} kind */
-  #watch(track, kind) {
-    track.addEventListener("ended", () => {
-      if (track === (kind === "camera" ? this.#camera : this.#microphone)) this.#lost(kind);
-    });
   }
 
   /** Unplugged, or "Stop sharing" in the browser's own bar. @param {DeviceKind} kind */
   #lost(kind) {
-    if (kind === "microphone") this.#microphone = null;
-    else if (kind === "camera") this.#camera = null;
-    else this.closeScreen();
+    if (kind === "screen") this.closeScreen();
+    else this.#tracks[kind] = null;
     this.emit("lost", { kind });
     this.emit("change", undefined);
-  }
-
-  /** @param {MediaStreamTrack | null} track */
-  #stop(track) {
-    track?.stop();
   }
 }
 
