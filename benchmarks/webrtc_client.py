@@ -177,7 +177,7 @@ class Client:
         return message
 
     def keep_consent(self, now: float) -> None:
-        if now >= self.next_consent:
+        if self.remote is not None and now >= self.next_consent:
             self.next_consent = now + CONSENT_EVERY
             self.socket.send(self.binding_request())
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from sfu.core.consumer import Consumer
 from sfu.core.group import Burst
-from sfu.core.layout import MID_AT, TRANSPORT_CC_HEAD, patch_mid, patch_mid_and_transport_cc
+from sfu.core.layout import MID_AT, TRANSPORT_CC_HEAD, patch_mid_and_transport_cc
 from sfu.worker.datagrams import (
     CONTROL,
     HEADER,
@@ -39,8 +39,6 @@ MAX_MESSAGES = 64  # sends in one system call
 MAX_ROWS = 16  # receivers in one: more would save little in the kernel, and cost preparing for each burst
 ROOM = 64 * 1024  # bytes for one burst
 
-_set_name = Struct("=Q").pack_into
-
 
 class Egress:
     def __init__(self, sock: socket.socket) -> None:
@@ -61,6 +59,7 @@ class Egress:
         self._base = srtp_ffi.from_buffer("char[]", self._buffer)
         self._address = int(srtp_ffi.cast("uintptr_t", self._base))
         self._headers = bytearray(HEADER.size * MAX_MESSAGES)
+        self._header_words = memoryview(self._headers).cast("Q")
         self._headers_pointer = ffi.cast("struct mmsghdr *", ffi.from_buffer(self._headers))
         self._iovecs = bytearray(IOVEC.size * MAX_MESSAGES)
         self._iovecs_address = int(ffi.cast("uintptr_t", ffi.from_buffer(self._iovecs)))
@@ -86,12 +85,13 @@ class Egress:
         total = last_at + last_size + tag
         rows = self._rows(places, total, tag, len(members))
         row_count = len(rows)
-        lengths = Struct(f"={len(places)}i").pack(*[size for _, size in places])
-        lengths_view = self._lengths_view[: len(lengths)]
+        fresh_lengths = Struct(f"={len(places)}i").pack(*[size for _, size in places])
+        lengths = self._lengths_view[: len(fresh_lengths)]
         source = self._source_view[:total]
-        buffer, headers = self._buffer, self._headers
-        protect, patch, patch_mid_alone = srtp_protect, patch_mid_and_transport_cc, patch_mid
-        has_transport_cc = burst.group.producer.is_video
+        buffer, header_words = self._buffer, self._header_words
+        protect, patch = srtp_protect, patch_mid_and_transport_cc
+        # Where there is no transport-wide number, its element is written as the padding that it was.
+        head, step = (TRANSPORT_CC_HEAD, 1) if burst.group.producer.is_video else (0, 0)
         others: list[Consumer] = []
         links: list[Any] = []
         row = 0
@@ -106,49 +106,31 @@ class Egress:
                 continue
             view, packets, names = rows[row]
             view[:] = source
-            lengths_view[:] = lengths
+            lengths[:] = fresh_lengths
             mid = consumer.mid
-            if has_transport_cc:
-                sequence = transport.transport_sequence
-                for at, pointer, length in packets:
-                    patch(buffer, at, mid, TRANSPORT_CC_HEAD, sequence)
-                    sequence = sequence + 1 & 0xFFFF
-                    if protect(session, pointer, length):
-                        break
-                else:
-                    transport.transport_sequence = sequence
-                    if link.connection is not None:
-                        self._send_framed(link, view, places, tag)
-                        continue
-                    for name in names:
-                        _set_name(headers, name, link.name)
-                    links.append(link)
-                    row += 1
-                    if row == row_count:
-                        self._transmit(rows, links, places, tag)
-                        links = []
-                        row = 0
-                    continue
+            sequence = transport.transport_sequence if step else 0
+            for at, pointer, length in packets:
+                patch(buffer, at, mid, head, sequence)
+                sequence = sequence + step & 0xFFFF
+                if protect(session, pointer, length):
+                    # Nothing of what libsrtp refused may leave: the row is written over by the next receiver.
+                    transport.agenda.dropped["srtp_protect"] += len(places)
+                    break
             else:
-                for at, pointer, length in packets:
-                    patch_mid_alone(buffer, at, mid)
-                    if protect(session, pointer, length):
-                        break
-                else:
-                    if link.connection is not None:
-                        self._send_framed(link, view, places, tag)
-                        continue
-                    for name in names:
-                        _set_name(headers, name, link.name)
-                    links.append(link)
-                    row += 1
-                    if row == row_count:
-                        self._transmit(rows, links, places, tag)
-                        links = []
-                        row = 0
+                if step:
+                    transport.transport_sequence = sequence
+                if link.connection is not None:
+                    self._send_framed(link, view, places, tag)
                     continue
-            # Nothing of what libsrtp refused may leave: the row is written over by the next receiver.
-            transport.agenda.dropped["srtp_protect"] += len(places)
+                name = link.name
+                for word in names:
+                    header_words[word] = name
+                links.append(link)
+                row += 1
+                if row == row_count:
+                    self._transmit(rows, links, places, tag)
+                    links = []
+                    row = 0
         if row:
             self._transmit(rows, links, places, tag)
         return others
@@ -156,7 +138,7 @@ class Egress:
     def _rows(self, places: list[tuple[int, int]], total: int, tag: int, receivers: int) -> list[Any]:
         """Room in the send buffer for some receivers, with their messages to the kernel filled in but for the address.
 
-        Each row: (view, [(offset of MID, pointer, length pointer)], [offset of the message's address]).
+        Each row: (view, [(offset of MID, pointer, length pointer)], [which word of the headers is the address]).
         """
         runs = self._runs(places, tag)
         count = max(1, min(receivers, MAX_ROWS, BUFFER // total, MAX_MESSAGES // len(runs)))
@@ -184,7 +166,7 @@ class Egress:
                     0,
                     0,
                 )
-                names.append(message * HEADER.size)
+                names.append(message * HEADER.size // 8)
                 message += 1
             rows.append((self._view[start : start + total], packets, names))
         return rows
