@@ -28,7 +28,12 @@ CLOSE_REPLACED = 4009  # the same person came in by another tab
 CLOSE_TOO_LARGE = 1009
 CLOSE_UNSUPPORTED = 1003  # a binary frame
 CLOSE_FLOOD = 1008
+CLOSE_TRY_LATER = 1013  # the database or Redis is away
 CLOSE_COME_AGAIN = 1012  # events were lost for good: the client comes back for a whole snapshot
+
+# With these a client says goodbye (RFC 6455, section 7.4.1): 1001 by a browser whose tab is closed, reloaded or sent
+# elsewhere, 1000 by a program that has done. A connection that was lost says nothing.
+GOODBYE = frozenset({1000, 1001})
 
 
 class Refused(Exception):

@@ -54,6 +54,7 @@ class Hub:
         self._recent: deque[Frame] = deque(maxlen=RECENT)
         self._ahead: dict[int, str] = {}  # events that arrived before the one that is due
         self._recovery: asyncio.Task[None] | None = None
+        self._reaping: asyncio.Task[None] | None = None
         self._flush: asyncio.TimerHandle | None = None
 
     # --- speaking to the room ----------------------------------------------------------------------------------------
@@ -219,6 +220,12 @@ class Hub:
     async def open(self) -> None:
         await self._subscribe()
         self.last = await self.log.ensure()
+        self.reap_soon()
+
+    def reap_soon(self) -> None:
+        """Beside the tick: a media worker that does not answer for those who are lost holds up nobody's renewal."""
+        if self._reaping is None or self._reaping.done():
+            self._reaping = self.hubs.spawn(presence.reap(self), f"taking out the lost of {self.code}")
 
     async def _subscribe(self) -> None:
         # The layer's own connections have no time limit: a Redis that hangs must not hold up the process.
@@ -238,12 +245,13 @@ class Hub:
             for participant_id in await self.live.renew(self.sessions):
                 # Another process found the lease expired while Redis was away from us: they are out, and come again.
                 self._close_here(participant_id, CLOSE_COME_AGAIN, "")
-        await presence.reap(self)
+        if self.hubs.hubs.get(self.code) is self:  # it may have been shut meanwhile
+            self.reap_soon()
 
     async def shut(self) -> None:
         if self._flush is not None:
             self._flush.cancel()
-        await background.end([self._recovery])
+        await background.end([self._recovery, self._reaping])
         async with asyncio.timeout(TIMEOUT):
             await self.hubs.layer.group_discard(group_name(self.code), self.hubs.channel)
 
@@ -298,11 +306,11 @@ class Hubs:
             hub.holders -= 1
             if hub.holders == 0 and self.hubs.get(hub.code) is hub:
                 del self.hubs[hub.code]
-                await registry.on_hub_close.run(hub)
                 try:
                     await hub.shut()
                 except (RedisError, OSError) as error:
                     self.complain(error)
+                await registry.on_hub_close.run(hub)
 
     async def tell(self, code: str, **message: Any) -> None:
         """To the hubs of the other processes. What is lost here is found in the log, if it is numbered."""

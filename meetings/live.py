@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
+from redis import RedisError
 from redis.asyncio import Redis
 
 from meetings import scripts
-from meetings.redis_client import room_key
+from meetings.redis_client import plain, room_key
 
-LEASE = 60  # seconds a person who is away counts as in the class
+LEASE = 60  # seconds a person whose connection was lost counts as in the class
+SHORT_LEASE = 10  # seconds for one whose browser said goodbye (a closed tab): a reload is back within them
 
 Json = dict[str, Any]
 News = tuple[Literal["joined", "updated", "left"], str, Json]  # what happened, to which participant_id, the fields
@@ -26,6 +28,15 @@ class Entered:
     outcome: Literal["joined", "returned", "replaced", "full"]
     session: str
     old_session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Somebody whose lease has run out."""
+
+    participant_id: str
+    session: str
+    ago: float  # seconds since this person was last seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,29 +88,29 @@ class LiveRoom:
         )  # fmt: skip
         return Entered(outcome.decode(), session.decode(), old.decode())
 
-    async def disconnect(self, participant_id: str, socket: str) -> bool:
-        """The socket closed: away, with a lease. False when another socket has taken over."""
+    async def disconnect(self, participant_id: str, socket: str, lease: int = LEASE) -> bool:
+        """The socket closed: away, for `lease` seconds. False when another socket has taken over."""
         return bool(
             await self._disconnect(
-                keys=self.keys("people", "sockets", "leases", "pending"), args=[participant_id, socket, LEASE]
+                keys=self.keys("people", "sockets", "leases", "pending"), args=[participant_id, socket, lease]
             )
         )
 
     async def leave(self, participant_id: str, reason: str, session: str = "") -> bool:
         """Out, with all that is theirs. `session`: only if it is still that one. Without a reason nobody is told."""
-        return bool(await self._leave(keys=self._presence_keys(), args=[participant_id, session, reason]))
+        return bool(await self._leave(keys=presence_keys(self.code), args=[participant_id, session, reason]))
 
-    async def reap(self) -> list[tuple[str, str]]:
-        """Those whose lease has run out, as (participant_id, session); every one is told to one process alone."""
-        reply = [part.decode() for part in await self._reap(keys=self._presence_keys())]
-        return list(zip(reply[::2], reply[1::2], strict=True))
+    async def reap(self) -> list[Lost]:
+        """Those whose lease has run out; every one is told to one process alone."""
+        return _lost(await self._reap(keys=presence_keys(self.code), args=[LEASE, 0]))
 
     async def renew(self, participant_ids: Iterable[str]) -> list[str]:
         """-> those of them who are in no more: a renewal brings nobody back."""
         ids = list(participant_ids)
         if not ids:
             return []
-        return [pid.decode() for pid in await self._renew(keys=self.keys("leases"), args=[LEASE, *ids])]
+        keys = self.keys("leases", "people", "sessions", "sockets", "hands", "producers", "info")
+        return [pid.decode() for pid in await self._renew(keys=keys, args=[LEASE, *ids])]
 
     async def gather(self, *news: News) -> Gathered:
         """Take in news of participants, and number what may be told by now (at most 4 frames a second a room)."""
@@ -109,9 +120,6 @@ class LiveRoom:
         reply = await self._gather(keys=self.keys("pending", "gate", "seq", "log"), args=args)
         pairs = zip(reply[1::2], reply[2::2], strict=True)
         return Gathered(int(reply[0]), [(int(seq), body.decode()) for seq, body in pairs])
-
-    def _presence_keys(self) -> list[str]:
-        return self.keys("people", "sessions", "sockets", "leases", "hands", "producers", "pending")
 
     # --- people ------------------------------------------------------------------------------------------------------
 
@@ -226,3 +234,23 @@ class LiveRoom:
         """The class has ended. The numbers go on: those who come back late are told so by the log."""
         names = ("people", "sessions", "sockets", "leases", "hands", "producers", "info", "pending")
         await self.redis.delete(*self.keys(*names))
+
+
+def presence_keys(code: str) -> list[str]:
+    names = ("people", "sessions", "sockets", "leases", "hands", "producers", "pending")
+    return [room_key(code, name) for name in names]
+
+
+def reap_abandoned(code: str) -> list[Lost] | None:
+    """For tasks: as `LiveRoom.reap`, but a lease longer, since a room's hubs come first. None: Redis is away."""
+    keys = presence_keys(code)
+    try:
+        return _lost(plain().eval(scripts.REAP, len(keys), *keys, LEASE, LEASE))
+    except RedisError:
+        return None
+
+
+def _lost(reply: Any) -> list[Lost]:
+    parts = [part.decode() for part in reply]
+    triples = zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+    return [Lost(participant_id, session, float(ago)) for participant_id, session, ago in triples]

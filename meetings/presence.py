@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from django.db import DatabaseError
 from django.utils import timezone
 
 from meetings import registry
 from meetings.database import in_database
-from meetings.live import LEASE
 from meetings.models import Attendance
 
 if TYPE_CHECKING:
@@ -27,7 +27,12 @@ def close_attendance(session: str, reason: str, ago: float = 0.0) -> bool:
 
 async def reap(hub: Hub) -> None:
     """Take those out whose lease ran out: their row is closed, then all are told, and the media part frees its own."""
-    for participant_id, session in await hub.live.reap():
-        await in_database(close_attendance)(session, "lost", LEASE)
-        await registry.on_lost.run(hub, participant_id)
-    await hub.note()
+    lost = await hub.live.reap()
+    for one in lost:
+        try:
+            await in_database(close_attendance)(one.session, "lost", one.ago)
+        except DatabaseError as error:
+            hub.hubs.complain(error)  # the sweeper closes it
+    await hub.note()  # also what a process that is gone had gathered and not told
+    for one in lost:
+        await registry.on_lost.run(hub, one.participant_id)

@@ -33,6 +33,11 @@ def room_key(code: str, name: str) -> str:
     return f"lectern:room:{code}:{name}"
 
 
+def plain() -> redis.Redis:
+    """For pages and tasks, which cannot wait long and have no event loop."""
+    return _plain(settings.REDIS_URL)
+
+
 @functools.cache
 def _plain(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
@@ -41,7 +46,7 @@ def _plain(url: str) -> redis.Redis:
 def people_in(code: str) -> set[str]:
     """The participant_ids of those who are in now, for pages and tasks; nobody, when Redis is away."""
     try:
-        found = _plain(settings.REDIS_URL).hkeys(room_key(code, "people"))
+        found = plain().hkeys(room_key(code, "people"))
     except redis.RedisError:
         return set()
     return {pid.decode() for pid in found if isinstance(pid, bytes)}
@@ -50,7 +55,7 @@ def people_in(code: str) -> set[str]:
 def leases_in(code: str) -> dict[str, float] | None:
     """participant_id -> when the lease runs out (seconds); None when Redis is away."""
     try:
-        found = _plain(settings.REDIS_URL).zrange(room_key(code, "leases"), 0, -1, withscores=True)
+        found = plain().zrange(room_key(code, "leases"), 0, -1, withscores=True)
     except redis.RedisError:
         return None
     return {pid.decode(): float(till) for pid, till in cast("list[tuple[bytes, float]]", found)}

@@ -7,6 +7,9 @@ sessions   hash: participant_id -> session           sockets    hash: participan
 hands      zset: participant_id -> raised at, µs     producers  hash: producer_id -> JSON
 info       hash: recording and such, JSON            pending    hash: participant_id -> news not yet told
 gate       until when (ms) the next frame of such news must wait
+
+People, leases and what is theirs are kept for a day after the last sign of anybody: a room that all have left without a
+word, and that nobody ever enters again, does not stay in Redis for ever.
 """
 
 # The number begins at the clock's milliseconds, so that the events of a log that was lost with Redis are never
@@ -99,6 +102,9 @@ local function remove(people, sessions, sockets, leases, hands, producers, pid)
     end
 end
 local function seconds() return tonumber(redis.call('TIME')[1]) end
+local function keep_a_day(keys)
+    for _, key in ipairs(keys) do redis.call('EXPIRE', key, 86400) end
+end
 """
 
 # KEYS pending gate seq log; ARGV (kind pid json)*; -> {wait ms, (seq body)*}. At most 4 frames a second a room.
@@ -143,22 +149,26 @@ ENTER = (
 local pid, wanted, fresh = ARGV[1], ARGV[2], ARGV[3]
 local known = redis.call('HGET', KEYS[1], pid)
 local capacity = tonumber(ARGV[6])
-if not known and capacity > 0 and redis.call('HLEN', KEYS[1]) >= capacity then return {'full', '', ''} end
+-- Those whose lease ran out count no more: without a hub nobody has taken them out yet.
+local present = redis.call('ZCOUNT', KEYS[4], seconds(), '+inf')
+if not known and capacity > 0 and present >= capacity then return {'full', '', ''} end
 local old = redis.call('HGET', KEYS[2], pid) or ''
 local person, outcome, session = cjson.decode(ARGV[5]), 'joined', fresh
 if known and old == wanted then
     local before = cjson.decode(known)
+    person.joined_at = before.joined_at
     for name, value in pairs(person) do before[name] = value end
     person, outcome, session = before, 'returned', old
 else
     if known then outcome = 'replaced' end
     person.audio, person.video, person.screen = false, false, false
 end
-person.connected = true
+person.connected, person.away_at = true, nil
 redis.call('HSET', KEYS[1], pid, cjson.encode(person))
 redis.call('HSET', KEYS[2], pid, session)
 redis.call('HSET', KEYS[3], pid, ARGV[4])
 redis.call('ZADD', KEYS[4], seconds() + tonumber(ARGV[7]), pid)
+keep_a_day(KEYS)
 return {outcome, session, old}
 """
 )
@@ -172,7 +182,7 @@ redis.call('HDEL', KEYS[2], ARGV[1])
 local person = redis.call('HGET', KEYS[1], ARGV[1])
 if not person then return 0 end
 person = cjson.decode(person)
-person.connected = false
+person.connected, person.away_at = false, seconds()
 redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(person))
 redis.call('ZADD', KEYS[3], seconds() + tonumber(ARGV[3]), ARGV[1])
 note(KEYS[4], 'updated', ARGV[1], '{"participant_id":"' .. ARGV[1] .. '","connected":false}')
@@ -194,14 +204,18 @@ return 1
 """
 )
 
-# The same KEYS; -> {pid, session, pid, session, ...} of those whose lease has run out, each told to one caller alone
+# The same KEYS; ARGV lease grace -> {pid, session, seconds since it was seen, ...} of those whose lease ran out `grace`
+# seconds ago, each told to one caller alone
 REAP = (
     NOTE
     + """
-local reply = {}
-for _, pid in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', seconds(), 'LIMIT', 0, 200)) do
+local reply, now = {}, seconds()
+for _, pid in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now - tonumber(ARGV[2]), 'LIMIT', 0, 200)) do
+    local person = redis.call('HGET', KEYS[1], pid)
+    local seen = person and cjson.decode(person).away_at or redis.call('ZSCORE', KEYS[4], pid) - tonumber(ARGV[1])
     reply[#reply + 1] = pid
     reply[#reply + 1] = redis.call('HGET', KEYS[2], pid) or ''
+    reply[#reply + 1] = string.format('%.0f', now - seen)
     remove(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], pid)
     note(KEYS[7], 'left', pid, '{"participant_id":"' .. pid .. '","reason":"lost"}')
 end
@@ -209,9 +223,11 @@ return reply
 """
 )
 
-# KEYS leases; ARGV lease pid*; renews those who are still in -> the others
-RENEW = """
-local till = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[1])
+# KEYS leases and all that is kept with them; ARGV lease pid*; renews those who are still in -> the others
+RENEW = (
+    NOTE
+    + """
+local till = seconds() + tonumber(ARGV[1])
 local gone = {}
 for i = 2, #ARGV do
     if redis.call('ZSCORE', KEYS[1], ARGV[i]) then
@@ -220,8 +236,10 @@ for i = 2, #ARGV do
         gone[#gone + 1] = ARGV[i]
     end
 end
+keep_a_day(KEYS)
 return gone
 """
+)
 
 # KEYS hash; ARGV field patch-json -> the merged JSON, or nil when there is nothing to patch
 PATCH = """

@@ -26,6 +26,7 @@ from meetings.errors import Refused
 from meetings.eventlog import body_of, fleeting
 from meetings.hub import Hubs, process_hubs
 from meetings.limits import FLOOD, REQUESTS_A_SECOND, REQUESTS_BURST, TokenBucket
+from meetings.live import LEASE, SHORT_LEASE
 from meetings.messages import MAX_FRAME, Envelope, EnvelopeId
 from meetings.session import RoomSession
 from meetings.wire import Frame, Wire, wire_for
@@ -53,7 +54,6 @@ ERROR_CODES: dict[services.Reason, errors.ErrorCode] = {
     "ended": "meeting_ended",
     "full": "meeting_full",
 }
-CLOSE_TRY_LATER = 1013
 BEGINS_WITH_ID = re.compile(rb'\s*\{\s*"id"\s*:\s*(\d{1,15})\s*[,}]')
 
 
@@ -103,7 +103,7 @@ class RoomSocket(AsyncWebsocketConsumer):
             return
         except (DatabaseError, RedisError, OSError) as error:
             process_hubs().complain(error)
-            self.wire.close(CLOSE_TRY_LATER)
+            self.wire.close(errors.CLOSE_TRY_LATER)
             return
         self.session = self._session(visitor, hub)
 
@@ -235,7 +235,8 @@ class RoomSocket(AsyncWebsocketConsumer):
             if session.joined:
                 session.joined = False
                 await registry.on_disconnect.run(session)
-                if await hub.live.disconnect(session.participant_id, session.socket_id):
+                lease = SHORT_LEASE if code in errors.GOODBYE else LEASE
+                if await hub.live.disconnect(session.participant_id, session.socket_id, lease):
                     await hub.note()
         except (RedisError, OSError) as error:
             hub.hubs.complain(error)  # nobody renews the lease any more: it runs out

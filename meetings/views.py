@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -17,7 +18,7 @@ from meetings import permissions, services
 from meetings.limits import too_many_wrong_codes
 from meetings.messages import MAX_FRAME, read_settings
 from meetings.models import Participant
-from meetings.redis_client import people_in
+from meetings.redis_client import leases_in
 from meetings.services import Entry, NotAllowed
 
 KEPT_LINKS = 5  # a browser: more classes at once nobody visits as a guest
@@ -71,9 +72,9 @@ def is_full(entry: Entry, participant: Participant | None) -> bool:
     """As the socket will find it; who is in already (another tab, a reload) and hosts always get the page."""
     if entry.role in ("host", "co-host"):
         return False
-    people = people_in(entry.room.code)
-    here = participant is not None and participant.public_id in people
-    return not here and len(people) >= entry.room.capacity
+    leases = leases_in(entry.room.code) or {}
+    here = participant is not None and participant.public_id in leases
+    return not here and sum(till > time.time() for till in leases.values()) >= entry.room.capacity
 
 
 def boot(request: HttpRequest, entry: Entry, participant: Participant | None, token: str) -> dict[str, Any]:

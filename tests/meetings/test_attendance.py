@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
+import msgspec
 import pytest
 import redis
 from django.conf import settings
 from django.utils import timezone
 
 from meetings import services
-from meetings.live import LEASE
+from meetings.live import LEASE, SHORT_LEASE
 from meetings.models import Attendance
 from meetings.redis_client import room_key
 from meetings.tasks import close_abandoned_attendance
@@ -57,6 +58,19 @@ def test_who_is_in_or_has_just_come_is_left_alone(interval):
     with redis.Redis.from_url(settings.REDIS_URL) as connection:
         connection.flushall()
     assert close_abandoned_attendance() == 0
+
+
+def test_a_room_that_all_left_by_closing_their_tabs_is_emptied(interval):
+    pid, code = interval.participant.public_id, interval.participant.room.code
+    closed_at = time.time() - 3 * LEASE
+    with redis.Redis.from_url(settings.REDIS_URL) as connection:
+        connection.hset(room_key(code, "people"), pid, msgspec.json.encode({"name": "Sam", "away_at": closed_at}))
+        connection.hset(room_key(code, "sessions"), pid, "s")
+        lease(interval, closed_at + SHORT_LEASE)
+        assert close_abandoned_attendance() == 1
+        assert connection.hgetall(room_key(code, "people")) == {}
+    interval.refresh_from_db()
+    assert abs(interval.left_at.timestamp() - closed_at) < 2
 
 
 def test_with_redis_away_nobody_is_judged(interval, monkeypatch):

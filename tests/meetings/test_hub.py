@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from asgiref.sync import sync_to_async
 
+from meetings import registry
 from meetings.hub import Hubs
 from meetings.models import ChatMessage
 from tests.meetings.world import Client, World
 from tests.redis_server import RedisServer, running_redis
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -123,6 +125,28 @@ async def test_a_web_process_that_is_killed_loses_and_doubles_no_message(join, e
     assert said(tina) == ["acknowledged", "meanwhile", "next"]
     assert "participant:left" not in {frame.get("event") for frame in tina.order}
     await doomed.redis.aclose()
+
+
+async def test_a_room_that_takes_long_to_take_out_its_lost_holds_up_no_renewal(join, hubs, world, monkeypatch):
+    """As with a media worker that does not answer for two hundred people."""
+    never = asyncio.Event()
+
+    async def hangs(*args: object) -> None:
+        await never.wait()
+
+    monkeypatch.setattr(registry.on_lost, "functions", [hangs])
+    sam, sue = await join("sam"), await join("sue")
+    ids = [client.answer["you"]["participant_id"] for client in (sam, sue)]
+    await sue.close()
+    leases = f"lectern:room:{world.room.code}:leases"
+    await hubs.redis.zadd(leases, {ids[1]: 1})
+    await sam.event("participant:left")
+    before = (await hubs.redis.time())[0] + 5
+    await hubs.redis.zadd(leases, {ids[0]: before})
+    hub = hubs.hubs[world.room.code]
+    hub.renewed = 0.0
+    await until(lambda: hub.renewed > 0)
+    assert await hubs.redis.zscore(leases, ids[0]) > before
 
 
 # --- Redis goes -------------------------------------------------------------------------------------------------------

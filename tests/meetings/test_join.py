@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from meetings.live import LiveRoom
+from meetings.live import LEASE, SHORT_LEASE, LiveRoom
 from meetings.models import Attendance, Participant, Room
 from tests.meetings.world import Client
 
@@ -147,6 +147,16 @@ async def test_a_lease_that_runs_out_takes_the_person_out_and_closes_the_interva
     left = await tina.event("participant:left")
     assert left["participants"] == [{"participant_id": pid, "reason": "lost"}]
     assert await attendance() == [("Tina", "", True), ("Sam", "lost", False)]
+
+
+@pytest.mark.parametrize(("code", "lease"), [(1001, SHORT_LEASE), (1000, SHORT_LEASE), (1006, LEASE), (4000, LEASE)])
+async def test_a_tab_that_was_closed_is_waited_for_less_than_a_connection_that_was_lost(join, hubs, world, code, lease):
+    tina, sam = await join("tina"), await join("sam")
+    await tina.meets("Sam")
+    await sam.communicator.disconnect(code=code, timeout=5)
+    await tina.event("participant:updated")
+    till = await hubs.redis.zscore(f"lectern:room:{world.room.code}:leases", sam.answer["you"]["participant_id"])
+    assert till - (await hubs.redis.time())[0] == pytest.approx(lease, abs=3)
 
 
 async def test_the_end_of_a_class_closes_all_and_lets_nobody_in_again(join, enter, world):

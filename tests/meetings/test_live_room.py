@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from meetings.eventlog import event_data, event_name
-from meetings.live import LiveRoom
+from meetings.live import LEASE, SHORT_LEASE, LiveRoom
 
 
 @pytest.fixture
@@ -44,6 +44,46 @@ async def test_who_is_in_already_returns_to_a_full_room(live: LiveRoom):
     assert (again.outcome, again.session) == ("returned", "one")
 
 
+async def test_those_whose_lease_ran_out_take_no_place_though_nobody_has_taken_them_out(live: LiveRoom, redis: Redis):
+    """All left without a word, or their web process was killed: no hub is there to notice."""
+    for pid in ("sam", "sue"):
+        await enter(live, pid, new=pid, capacity=2)
+    assert (await enter(live, "pia", capacity=2)).outcome == "full"
+    await redis.zadd("lectern:room:room:leases", {"sam": 1, "sue": 1})
+    assert (await enter(live, "pia", capacity=2)).outcome == "joined"
+
+
+async def test_what_is_known_of_a_room_goes_a_day_after_the_last_sign_of_anybody(live: LiveRoom, redis: Redis):
+    await enter(live, "sam")
+    await live.set_info("recording", {"recording_id": "r"})
+    await live.renew(["sam"])
+    keys = [key async for key in redis.scan_iter("lectern:room:room:*")]
+    assert keys
+    for key in keys:
+        assert 0 < await redis.ttl(key) <= 86400, key
+
+
+async def test_the_short_lease_of_a_closed_tab_counts_from_when_it_was_closed(live: LiveRoom, redis: Redis):
+    for pid, lease in (("closed", SHORT_LEASE), ("lost", LEASE)):
+        await enter(live, pid, new=pid, socket=pid)
+        assert await live.disconnect(pid, pid, lease)
+    now = (await redis.time())[0]
+    for pid, lease in (("closed", SHORT_LEASE), ("lost", LEASE)):
+        till = await redis.zscore("lectern:room:room:leases", pid) or 0
+        assert till - now == pytest.approx(lease, abs=2)
+    await redis.zadd("lectern:room:room:leases", {"closed": now - 1})
+    [lost] = await live.reap()
+    assert lost.participant_id == "closed"
+    assert lost.ago == pytest.approx(0, abs=2)
+
+
+async def test_who_comes_back_keeps_the_place_in_the_list(live: LiveRoom):
+    for pid, at in (("sam", 1), ("sue", 2)):
+        await live.enter(person(pid, at=at), wanted_session="", new_session=pid, socket=pid, capacity=0)
+    await live.enter(person("sam", at=3), wanted_session="sam", new_session="x", socket="t", capacity=0)
+    assert [p["participant_id"] for p in (await live.snapshot()).people] == ["sam", "sue"]
+
+
 async def test_another_tab_of_the_same_person_takes_the_place(live: LiveRoom):
     await enter(live, "sam", new="one", socket="s")
     other = await enter(live, "sam", new="two", socket="t")
@@ -76,7 +116,8 @@ async def test_a_lease_that_ran_out_is_told_to_one_process_alone(live: LiveRoom,
     assert await live.reap() == []
     await redis.zadd("lectern:room:room:leases", {"sam": 1})
     reaped = await asyncio.gather(*(live.reap() for _ in range(5)))
-    assert [found for found in reaped if found] == [[("sam", "one")]]
+    [[lost]] = [found for found in reaped if found]
+    assert (lost.participant_id, lost.session) == ("sam", "one")
     snapshot = await live.snapshot()
     assert snapshot.people == []
     assert await live.producers() == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -134,11 +135,14 @@ def test_a_page_says_why_one_stays_outside(world):
 def test_a_full_class_has_a_page_but_not_for_those_who_are_in(world):
     Room.objects.filter(pk=world.room.pk).update(capacity=1)
     sam = services.participant_for(services.get_room_for(world.users["sam"], world.room.code))
+    leases = room_key(world.room.code, "leases")
     with redis.Redis.from_url(settings.REDIS_URL) as connection:
-        connection.hset(room_key(world.room.code, "people"), sam.public_id, "{}")
-    assert refusal(world, browser(world, "sue"), address(world)) == (409, "full")
-    assert browser(world, "sam").get(address(world)).status_code == 200
-    assert browser(world, "tina").get(address(world)).status_code == 200
+        connection.zadd(leases, {sam.public_id: time.time() + 60})
+        assert refusal(world, browser(world, "sue"), address(world)) == (409, "full")
+        assert browser(world, "sam").get(address(world)).status_code == 200
+        assert browser(world, "tina").get(address(world)).status_code == 200
+        connection.zadd(leases, {sam.public_id: time.time() - 1})
+    assert browser(world, "sue").get(address(world)).status_code == 200, "Sam is gone, though nobody has noticed"
 
 
 def test_the_page_opens_with_redis_away(world, monkeypatch):
