@@ -1,5 +1,7 @@
 """What all tests share. A test that needs Redis takes `redis_url` (one server a test run, never emptied) or
-`clean_redis_url` (the same, emptied before the test) and is thereby marked `service`."""
+`clean_redis_url` (the same, emptied before the test) and is thereby marked `service`.
+
+A test that touches the database is marked `database`: `./test` runs those on SQLite and then on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,13 +16,17 @@ from pytest_django import Settings
 from tests.redis_server import running_redis
 
 pytest_plugins = ["tests.world"]
-SERVICE_FIXTURES = {"redis_url", "clean_redis_url", "redis_server", "worker_process"}
+SERVICE_FIXTURES = {"redis_url", "clean_redis_url", "redis_server", "worker_process", "postgres", "object_store"}
+DATABASE_FIXTURES = {"db", "transactional_db"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if SERVICE_FIXTURES & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if SERVICE_FIXTURES & fixtures:
             item.add_marker(pytest.mark.service)
+        if DATABASE_FIXTURES & fixtures or item.get_closest_marker("django_db"):
+            item.add_marker(pytest.mark.database)
 
 
 @pytest.fixture(scope="session")

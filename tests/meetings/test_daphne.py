@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from django.db import connections
 
 from benchmarks.websocket import CLOSE, TEXT, WebSocket, connect, frame
 from meetings.database import in_database
 from meetings.models import ChatMessage, Participant
+from tests.database import database_url
 from tests.meetings.world import World
 from tests.redis_server import free_port
 from tests.waiting import until
@@ -46,7 +46,7 @@ def daphne(world: World, redis_settings: str, tmp_path: Path) -> Iterator[Daphne
     port = free_port()
     environ = {
         **os.environ,
-        "DATABASE_URL": f"sqlite:///{connections['default'].settings_dict['NAME']}",
+        "DATABASE_URL": database_url(),
         "REDIS_URL": redis_settings,
         "LECTERN_DATA": str(tmp_path),
         "SECRET_KEY": django_settings.SECRET_KEY,

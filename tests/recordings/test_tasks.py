@@ -25,6 +25,7 @@ from recordings import compose as composing
 from recordings import finishing, states, storage, tasks
 from recordings.models import Composition, Recording, Track
 from sfu.manifest import LEASE, MANIFEST, read_manifest
+from tests.database import database_url
 from tests.lectern import wait_until
 from tests.recordings.conftest import Sent
 from tests.recordings.synthetic import SyntheticClass, person
@@ -211,7 +212,7 @@ def composer(recording: Recording, places: Path) -> Iterator[subprocess.Popen[by
         env={
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "config.settings",
-            "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
+            "DATABASE_URL": database_url(),
             "LECTERN_DATA": str(places),
             "REDIS_URL": "redis://127.0.0.1:1/0",
         },
