@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sfu.core.counters import Counters
 from sfu.protocol import EVENTS
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Agenda:
         self.wanting: set[Stream] = set()  # streams of which a key frame is wanted
         self.arrivals: set[Transport] = set()  # transports with arrivals to report
         self.dropped: Counter[str] = Counter()  # packets by reason
+        self.counters = Counters()
         self._bursts: list[Burst] = []
         self._packets: list[tuple[Transport, bytearray]] = []
         self._reports: list[tuple[Transport, bytes]] = []

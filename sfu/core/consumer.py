@@ -8,9 +8,11 @@ from sfu.core.group import rewrite
 from sfu.core.layout import (
     MID_AT,
     TRANSPORT_CC_HEAD,
+    abs_send_time,
     patch_mid,
     patch_mid_and_transport_cc,
     retransmission,
+    write_send_time,
 )
 from sfu.core.packet_cache import Packet
 from sfu.core.rtcp import Nack
@@ -135,9 +137,12 @@ class Consumer:
         group = self.group
         if group is None or self.producer.paused or (self.repair_payload_type is None and not self.resend_plain):
             return
+        if self in group.waiting:
+            return  # nothing of this group was sent to us yet
         rtt = max(MIN_RTT, self.rtt or DEFAULT_RTT)
         transport = self.transport
-        dropped = transport.agenda.dropped
+        agenda = transport.agenda
+        dropped = agenda.dropped
         for number in nack.lost:
             origin = group.numbering.origin(number)
             if origin is None:
@@ -159,9 +164,10 @@ class Consumer:
             if len(self._resent) > 3000:
                 self._resent.clear()
             self._resent[out] = now
-            transport.agenda.packet(transport, self._again(packet, out & 0xFFFF, segment))
+            agenda.counters.retransmissions += 1
+            agenda.packet(transport, self._again(packet, out & 0xFFFF, segment, now))
 
-    def _again(self, packet: Packet, number: int, segment: Segment) -> bytearray:
+    def _again(self, packet: Packet, number: int, segment: Segment, now: float) -> bytearray:
         copy = bytearray(packet.data)
         rewrite(copy, 0, packet, number, segment)
         if self.repair_payload_type is None:
@@ -177,6 +183,7 @@ class Consumer:
             original=number,
             timestamp=packet.timestamp + segment.timestamp_shift & 0xFFFFFFFF,
         )
+        write_send_time(repair, abs_send_time(now + self.producer.agenda.clock_offset))
         patch_mid_and_transport_cc(
             repair, MID_AT, self.mid, TRANSPORT_CC_HEAD, self.transport.next_transport_sequence()
         )

@@ -10,6 +10,7 @@ An address is a tuple that starts with (ip, port); more items (as "tcp") keep tw
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,12 +109,16 @@ class _Credentials:
 class IceLite:
     """One transport's ICE: its credentials, its known addresses, the selected one, and when consent was last given."""
 
-    def __init__(self, local_ufrag: str, local_password: str) -> None:
+    def __init__(
+        self, local_ufrag: str, local_password: str, *, on_selected: Callable[[Address], None] = lambda address: None
+    ) -> None:
+        """`on_selected` hears of every address that media goes to from now on."""
         self._current = _Credentials(local_ufrag, local_password.encode())
         self._previous: _Credentials | None = None
         self._verified: dict[Address, float] = {}  # known address -> time of its last valid check, oldest first
         self.selected: Address | None = None
         self.consent_at: float | None = None
+        self._on_selected = on_selected
 
     @property
     def local_ufrags(self) -> tuple[str, ...]:
@@ -146,15 +151,21 @@ class IceLite:
         """
         if address == self.selected or address not in self._verified:
             return False
-        self.selected = address
+        self._select(address)
         return True
+
+    def _select(self, address: Address | None) -> None:
+        if address != self.selected:
+            self.selected = address
+            if address is not None:
+                self._on_selected(address)
 
     def forget(self, address: Address) -> None:
         """A TCP connection closed: its address is gone."""
         self._verified.pop(address, None)
         if self.selected == address:
             # The most recently verified one is the likeliest to be alive.
-            self.selected = self.addresses[-1] if self._verified else None
+            self._select(self.addresses[-1] if self._verified else None)
 
     def handle(self, data: Buffer, address: Address, now: float) -> IceResult:
         """Verify a check and answer it. Nothing changes unless it is signed with our password. Never raises."""
@@ -179,7 +190,7 @@ class IceLite:
         evicted = self._remember(address, now)
         nominated = "USE-CANDIDATE" in attributes or self.selected is None
         if nominated:
-            self.selected = address
+            self._select(address)
         return IceResult(
             response=self._success(request, address, credentials),
             authenticated=True,

@@ -9,6 +9,7 @@ from __future__ import annotations
 DELAY = 0.010  # seconds that a missing packet has to turn up by itself
 RETRY = 0.040  # seconds between requests, or a round trip if that is longer
 MAX_TRIES = 10
+GIVE_UP_AFTER = 2.0  # seconds: no browser keeps packets longer, and no receiver of ours waits longer for one
 MAX_MISSING = 1000  # packets: beyond it the gap is an outage, which no repair fills
 MAX_PER_REQUEST = 300  # packets: even with one pair for each, the report fits into a datagram
 
@@ -20,7 +21,7 @@ class NackGenerator:
 
     def __init__(self) -> None:
         self._highest: int | None = None
-        self._missing: dict[int, list[float]] = {}  # sequence -> [due at, tries], in order of sequence
+        self._missing: dict[int, list[float]] = {}  # sequence -> [due at, tries, end], in order of sequence
         self.key_frame_needed = False  # set when packets are given up for lost; the caller resets it when it asked
         self.requested = 0  # packets asked for, ever, repetitions included
 
@@ -36,9 +37,9 @@ class NackGenerator:
         if sequence - highest - 1 + len(self._missing) > MAX_MISSING:
             self.give_up()
         else:
-            due = now + DELAY
+            due, end = now + DELAY, now + GIVE_UP_AFTER
             for missing in range(highest + 1, sequence):
-                self._missing[missing] = [due, 0]
+                self._missing[missing] = [due, 0, end]
         return False
 
     def due(self, now: float, round_trip: float = 0.0) -> list[int]:
@@ -50,7 +51,7 @@ class NackGenerator:
         for sequence, entry in list(self._missing.items()):
             if entry[0] > now:
                 continue
-            if entry[1] >= MAX_TRIES:
+            if entry[1] >= MAX_TRIES or now > entry[2]:
                 del self._missing[sequence]
                 self.key_frame_needed = True
             elif len(lost) < MAX_PER_REQUEST:

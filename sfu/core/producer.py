@@ -102,7 +102,7 @@ class Producer:
 
     # --- packets ---
 
-    def receive(self, stream: Stream, packet: Packet) -> None:
+    def receive(self, stream: Stream, packet: Packet, now: float) -> None:
         if self.paused:
             self.agenda.dropped["paused"] += 1
             return
@@ -111,9 +111,9 @@ class Producer:
             if target is None:
                 self._aim(stream)
                 if not packet.key_frame and any(group.has_audience for group in self.groups):
-                    self.want_key_frame(packet.arrived)
-            elif packet.arrived - (target.last_packet_at or 0.0) > self.SILENT_AFTER:
-                self.choose_layer(packet.arrived)
+                    self.want_key_frame(now)
+            elif now - (target.last_packet_at or 0.0) > self.SILENT_AFTER:
+                self.choose_layer(now)
         for group in self.groups:
             group.forward(stream, packet)
 

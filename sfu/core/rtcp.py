@@ -22,6 +22,7 @@ SOURCE_DESCRIPTION = 202
 BYE = 203
 TRANSPORT_LAYER_FEEDBACK = 205
 PAYLOAD_FEEDBACK = 206
+EXTENDED_REPORT = 207
 
 CNAME = 1  # the SDES item
 
@@ -31,6 +32,11 @@ _TWO_WORDS = Struct("!II")
 _SENDER_INFO = Struct("!IQIII")
 _BLOCK = Struct("!IIIIII")
 _NACK = Struct("!HH")
+_REFERENCE_TIME = Struct("!BxHQ")
+_XR_BLOCK = Struct("!BxH")
+_DELAY = Struct("!III")
+
+REFERENCE_TIME, DELAYS = 4, 5  # kinds of extended report blocks
 
 
 def is_rtcp(data: Buffer) -> bool:
@@ -118,6 +124,43 @@ class ReceiverReport:
     @classmethod
     def parse(cls, body: bytes, count: int) -> ReceiverReport:
         return cls(_WORD.unpack_from(body)[0], ReportBlock.parse_all(body, _WORD.size, count))
+
+
+@dataclass(slots=True)
+class ExtendedReport:
+    """The round trip as one who sends no media measures it (RFC 3611, 4.4 and 4.5; other blocks are read over).
+
+    `reference_time` is the receiver's 64-bit NTP time, 0 if it is not told. The sender of media answers with `delays`:
+    (the receiver's ssrc, the middle 32 bits of the last time it told, the delay since that came in 1/65536 s).
+    """
+
+    ssrc: int
+    reference_time: int = 0
+    delays: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def serialize(self) -> bytes:
+        body = _WORD.pack(self.ssrc)
+        if self.reference_time:
+            body += _REFERENCE_TIME.pack(REFERENCE_TIME, 2, self.reference_time)
+        if self.delays:
+            body += _XR_BLOCK.pack(DELAYS, 3 * len(self.delays))
+            body += b"".join(_DELAY.pack(*delay) for delay in self.delays)
+        return pack(EXTENDED_REPORT, 0, body)
+
+    @classmethod
+    def parse(cls, body: bytes, count: int) -> ExtendedReport:
+        report = cls(_WORD.unpack_from(body)[0])
+        position = 4
+        while position < len(body):
+            kind, words = _XR_BLOCK.unpack_from(body, position)
+            start, position = position, position + 4 + 4 * words
+            if position > len(body):
+                raise ParseError("XR block overruns")
+            if kind == REFERENCE_TIME and words == 2:
+                report.reference_time = _REFERENCE_TIME.unpack_from(body, start)[2]
+            elif kind == DELAYS:
+                report.delays += [_DELAY.unpack_from(body, at) for at in range(start + 4, position - 11, 12)]
+        return report
 
 
 @dataclass(slots=True)
@@ -301,6 +344,7 @@ class Remb:
 RtcpPacket = (
     SenderReport
     | ReceiverReport
+    | ExtendedReport
     | SourceDescription
     | Bye
     | Nack
@@ -315,6 +359,7 @@ _REPORTS: dict[int, Callable[[bytes, int], RtcpPacket]] = {
     RECEIVER_REPORT: ReceiverReport.parse,
     SOURCE_DESCRIPTION: SourceDescription.parse,
     BYE: Bye.parse,
+    EXTENDED_REPORT: ExtendedReport.parse,
 }
 _FEEDBACK: dict[tuple[int, int], Callable[[bytes], RtcpPacket | None]] = {
     (TRANSPORT_LAYER_FEEDBACK, 1): Nack.parse,

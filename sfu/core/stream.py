@@ -45,8 +45,13 @@ class Stream:
         self.timestamp_shift = None
         self._picture: int | None = None
 
-    def receive(self, data: Buffer, header: RtpHeader, now: float, *, repaired: bool = False) -> Packet | None:
-        """Take a packet in; None if it is a repeat, too late or empty (counted)."""
+    def receive(
+        self, data: Buffer, header: RtpHeader, now: float, arrived: float, *, repaired: bool = False
+    ) -> Packet | None:
+        """Take a packet in; None if it is a repeat, too late or empty (counted).
+
+        `arrived`: when it reached this machine, which may be a while before we have time for it, `now`.
+        """
         dropped = self.producer.agenda.dropped
         highest = self.reception.highest
         sequence = self._unwrapper.unwrap(header.sequence_number)
@@ -64,7 +69,8 @@ class Stream:
         self.bytes += header.payload_end
         if repaired:
             self.repaired += 1
-        self.reception.packet(sequence, header.timestamp, now, repaired=repaired)
+            self.producer.agenda.counters.repaired += 1
+        self.reception.packet(sequence, header.timestamp, arrived, repaired=repaired)
         if self.last_packet_at is None or now - self.last_packet_at > self.producer.INACTIVE_AFTER:
             self.active_since = now
         self.last_packet_at = now
@@ -75,9 +81,9 @@ class Stream:
         if header.payload_end == header.payload_offset and self.producer.skip(self, sequence):
             dropped["empty"] += 1
             return None
-        return self._take_over(data, header, sequence, now)
+        return self._take_over(data, header, sequence, arrived)
 
-    def receive_retransmission(self, data: Buffer, header: RtpHeader, now: float) -> Packet | None:
+    def receive_retransmission(self, data: Buffer, header: RtpHeader, now: float, arrived: float) -> Packet | None:
         """Unpack RTX (RFC 4588) in the header: the original number stands before the original payload."""
         start = header.payload_offset
         if header.payload_end - start < 2:
@@ -91,9 +97,9 @@ class Stream:
         header.payload_type = original
         if self.reception.highest is None:
             return None  # a repair before the first packet has no place in the numbers yet
-        return self.receive(data, header, now, repaired=True)
+        return self.receive(data, header, now, arrived, repaired=True)
 
-    def _take_over(self, data: Buffer, header: RtpHeader, sequence: int, now: float) -> Packet:
+    def _take_over(self, data: Buffer, header: RtpHeader, sequence: int, arrived: float) -> Packet:
         producer = self.producer
         vp8: Vp8Descriptor | None = None
         key_frame = False
@@ -111,7 +117,7 @@ class Stream:
         )
         if vp8 is not None and vp8.picture_id is not None:
             self._extend_picture_id(rewritten, vp8)
-        packet = Packet(rewritten, sequence, header.timestamp, header.marker, key_frame, vp8, now)
+        packet = Packet(rewritten, sequence, header.timestamp, header.marker, key_frame, vp8, arrived)
         self.cache.add(packet)
         if key_frame:
             self.key_frames.answered()
@@ -137,8 +143,9 @@ class Stream:
     def send_nacks(self, now: float) -> None:
         """Ask the sender for what is missing. Called each tick while something is."""
         agenda = self.producer.agenda
-        lost = self.nack.due(now)
+        lost = self.nack.due(now, self.producer.transport.rtt or 0.0)
         if lost and self.ssrc is not None:
+            agenda.counters.nacks_sent += len(lost)
             report = Nack(sender_ssrc=RTCP_SSRC, media_ssrc=self.ssrc, lost=lost)
             agenda.report(self.producer.transport, report.serialize())
         if self.nack.key_frame_needed:
@@ -159,6 +166,7 @@ class Stream:
         agenda = self.producer.agenda
         if self.ssrc is not None and self.key_frames.due(now):
             self.producer.key_frames_requested += 1
+            agenda.counters.plis_sent += 1
             report = PictureLossIndication(sender_ssrc=RTCP_SSRC, media_ssrc=self.ssrc)
             agenda.report(self.producer.transport, report.serialize())
         if self.key_frames.pending:

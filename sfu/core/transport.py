@@ -15,7 +15,7 @@ from sfu.core.errors import ParseError
 from sfu.core.feedback import TransportFeedbackRecorder
 from sfu.core.layout import MAX_PACKET
 from sfu.core.peer import MAX_SSRCS
-from sfu.core.reports import middle
+from sfu.core.reports import middle, to_ntp
 from sfu.core.rtp import Buffer, RtpHeader, extension_text, parse_rtp
 from sfu.core.stream import RTCP_SSRC, Stream
 from sfu.protocol import Direction
@@ -35,6 +35,7 @@ REPAIR_ALLOWANCE = 20_000  # bytes
 REPAIR_CREDIT = 100_000  # bytes that may be saved up
 MAX_KEY_FRAME_REQUESTS = 5  # that one receiver may make in a second, or one for each stream that he watches
 MAX_NACKED = 3000  # packets that one receiver may ask for in a second: each costs a look, whether it is sent or not
+MAX_DELAY = 10.0  # seconds of round trip or jitter: who says more errs or lies
 MAX_REPORT = 1200  # bytes of one RTCP datagram
 SILENT_AFTER = 30.0  # seconds: a browser reports on each stream at least every five
 
@@ -47,6 +48,7 @@ class Transport:
         self.agenda = agenda
         self.link: Any = None  # the shell's side of it, kept here so that the hot loop finds it in one step
         self.connected = False  # set by the shell when keys are there
+        self.rtt: float | None = None  # seconds, to a sender of media; a receiver's is known for each of his streams
         self.producers: dict[str, Producer] = {}
         self.consumers: dict[str, Consumer] = {}
         self.ssrcs: set[int] = set()  # of all media that was accepted from the network
@@ -67,6 +69,7 @@ class Transport:
         self._nacked = 0
         self._heard: dict[int, float] = {}  # SSRCs that reports came from, or what is nobody's stream: when last
         self._reports_sent: dict[int, list[tuple[int, float]]] = {}  # by our SSRC: (middle of NTP, when)
+        self._references_sent: list[tuple[int, float]] = []  # the same for the times in our receiver reports
 
     # --- what comes in ---
 
@@ -88,6 +91,8 @@ class Transport:
 
         `arrived`: when it reached this machine, where that is known; we may have had no time for it until `now`.
         """
+        if arrived is None:
+            arrived = now
         dropped = self.agenda.dropped
         if length > MAX_PACKET:
             dropped["too_long"] += 1
@@ -104,7 +109,7 @@ class Transport:
                 repair = self.repairs.get(header.ssrc)
                 if repair is None:
                     stream, repair = self._find(data, header)
-            self._note_arrival(data, header, now if arrived is None else arrived)
+            self._note_arrival(data, header, arrived)
         except ParseError:
             dropped["malformed"] += 1
             self._note_stranger(int.from_bytes(data[8:12], "big"), now)
@@ -113,16 +118,16 @@ class Transport:
             if header.payload_type not in stream.producer.payload_types:
                 dropped["payload_type"] += 1
                 return
-            packet = stream.receive(data, header, now)
+            packet = stream.receive(data, header, now, arrived)
         elif repair is not None:
             stream = repair
-            packet = stream.receive_retransmission(data, header, now)
+            packet = stream.receive_retransmission(data, header, now, arrived)
         else:
             dropped["unknown_stream"] += 1
             self._note_stranger(header.ssrc, now)
             return
         if packet is not None:
-            stream.producer.receive(stream, packet)
+            stream.producer.receive(stream, packet, now)
 
     def _note_stranger(self, ssrc: int, now: float) -> None:
         """libsrtp keeps state for it, so it counts until it has been silent for a while."""
@@ -211,6 +216,7 @@ class Transport:
         self._on_report_blocks(report.blocks, now)
 
     def _on_report_blocks(self, blocks: list[rtcp.ReportBlock], now: float) -> None:
+        counters = self.agenda.counters
         for block in blocks:
             consumer = self.by_ssrc.get(block.ssrc)
             if consumer is None or block.ssrc != consumer.producer.ssrc:
@@ -218,17 +224,37 @@ class Transport:
             consumer.fraction_lost = block.fraction_lost
             consumer.lost = block.packets_lost
             consumer.jitter = block.jitter
-            for ntp_middle, at in self._reports_sent.get(block.ssrc, ()):
-                if ntp_middle == block.last_sr:
-                    rtt = now - at - block.delay_since_last_sr / 65536
-                    if 0 <= rtt < 10:
-                        consumer.rtt = rtt if consumer.rtt is None else 0.7 * consumer.rtt + 0.3 * rtt
+            counters.loss_percent.observe(block.fraction_lost / 2.56)
+            counters.jitter.observe(min(MAX_DELAY, block.jitter / consumer.producer.clock_rate))
+            sent = self._reports_sent.get(block.ssrc, [])
+            consumer.rtt = self._round_trip(consumer.rtt, sent, block.last_sr, block.delay_since_last_sr, now)
+
+    def _on_extended_report(self, report: rtcp.ExtendedReport, now: float) -> None:
+        for ssrc, last, delay in report.delays:
+            if ssrc == RTCP_SSRC:
+                self.rtt = self._round_trip(self.rtt, self._references_sent, last, delay, now)
+
+    def _round_trip(
+        self, before: float | None, sent: list[tuple[int, float]], last: int, delay: int, now: float
+    ) -> float | None:
+        """The smoothed round trip after an answer to one of the times that were `sent`: (middle of NTP, when).
+
+        The other side held it for `delay` (1/65536 s) before it answered (RFC 3550, 6.4.1; RFC 3611, 4.5).
+        """
+        for ntp_middle, at in sent:
+            if ntp_middle == last:
+                rtt = now - at - delay / 65536
+                if 0 <= rtt < MAX_DELAY:
+                    self.agenda.counters.rtt.observe(rtt)
+                    return rtt if before is None else 0.7 * before + 0.3 * rtt
+        return before
 
     def _on_nack(self, nack: rtcp.Nack, now: float) -> None:
         consumer = self.by_ssrc.get(nack.media_ssrc)
         if consumer is None:
             return
         self._nacked += len(nack.lost)
+        self.agenda.counters.nacks_received += len(nack.lost)
         if self._nacked > MAX_NACKED:
             self.agenda.dropped["nack_limit"] += len(nack.lost)
             return
@@ -246,6 +272,7 @@ class Transport:
         if consumer is None or consumer.group is None:
             return
         self._key_frame_requests += 1
+        self.agenda.counters.plis_received += 1
         if self._key_frame_requests > max(MAX_KEY_FRAME_REQUESTS, len(self.consumers)):
             self.agenda.dropped["pli_limit"] += 1
             return
@@ -277,6 +304,8 @@ class Transport:
             return
         for producer in self.producers.values():
             producer.choose_layer(now)
+        for stream in self.streams.values():
+            stream.cache.expire(now)  # a layer that is not sent any more keeps nothing
         for consumer in self.consumers.values():
             consumer.tidy(now)
         self._send_receiver_report(now)
@@ -296,9 +325,16 @@ class Transport:
             for stream in self.streams.values()
             if stream.reception.highest is not None
         ]
+        if not blocks:
+            return
+        # Who only receives learns the round trip by asking for his time back (RFC 3611, 4.4); browsers answer.
+        ntp = to_ntp(now + self.agenda.clock_offset)
+        self._references_sent.append((middle(ntp), now))
+        del self._references_sent[:-3]
+        reference = rtcp.ExtendedReport(ssrc=RTCP_SSRC, reference_time=ntp).serialize()
         for start in range(0, len(blocks), 31):
             report = rtcp.ReceiverReport(ssrc=RTCP_SSRC, blocks=blocks[start : start + 31])
-            self.agenda.report(self, report.serialize())
+            self.agenda.report(self, report.serialize() + reference)
 
     def _send_sender_reports(self, now: float) -> None:
         """All in one datagram, as many as fit: a receiver of fifty streams gets two or three a second."""
@@ -365,6 +401,7 @@ class Transport:
             "connected": self.connected,
             "packets_received": self.packets_received,
             "bytes_received": self.bytes_received,
+            "rtt": self.rtt,
             **(self.link.stats() if self.link is not None else {}),
         }
 
@@ -373,6 +410,7 @@ _Handler = Callable[[Transport, Any, float], None]
 _HANDLERS: dict[type, _Handler] = {
     rtcp.SenderReport: Transport._on_sender_report,
     rtcp.ReceiverReport: Transport._on_receiver_report,
+    rtcp.ExtendedReport: Transport._on_extended_report,
     rtcp.Nack: Transport._on_nack,
     rtcp.PictureLossIndication: Transport._on_picture_loss,
     rtcp.FullIntraRequest: Transport._on_full_intra_request,

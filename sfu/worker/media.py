@@ -17,7 +17,7 @@ from typing import Any
 
 from sfu.core.agenda import TICK, Agenda
 from sfu.core.capabilities import router_rtp_capabilities
-from sfu.core.ice import IceLite
+from sfu.core.ice import Address, IceLite
 from sfu.core.router import Router
 from sfu.core.tap import Tap
 from sfu.core.transport import Transport
@@ -195,7 +195,8 @@ class MediaServer:
         router = self._router(room)
         transport = router.create_transport(router.peer(peer), direction)
         ufrag, password = _new_credentials()
-        link = Link(self.endpoint, transport, IceLite(ufrag, password), self._certificate)
+        ice = IceLite(ufrag, password, on_selected=self._count_selected)
+        link = Link(self.endpoint, transport, ice, self._certificate)
         transport.link = link
         self.endpoint.add(link)
         self.endpoint.flush()
@@ -205,6 +206,9 @@ class MediaServer:
             ice_candidates=self._candidates(),
             dtls_parameters={"role": "auto", "fingerprints": self._certificate.fingerprints},
         )
+
+    def _count_selected(self, address: Address) -> None:
+        self.agenda.counters.ice_selected["tcp" if "tcp" in address else "udp"] += 1
 
     def _candidates(self) -> list[Json]:
         """UDP above TCP, and the addresses in the order of their configuration (RFC 8445, 5.1.2.1)."""
@@ -314,13 +318,14 @@ class MediaServer:
         )
 
     def counters(self) -> dict[str, Any]:
-        """Since the start, for /metrics: what was forwarded, and what was dropped why."""
+        """Since the start, for /metrics: what was forwarded, how well it went, and what was dropped why."""
         egress = self.endpoint.egress
         return {
             "packets_forwarded": egress.packets,
             "bytes_forwarded": egress.bytes,
             "packets_failed": egress.failed,
             "packets_dropped": dict(self.agenda.dropped),
+            **self.agenda.counters.json(),
         }
 
     def tap_room(self, room: str, tap: Tap) -> None:

@@ -77,6 +77,14 @@ def test_a_packet_older_than_the_first_is_no_loss():
     assert nack.due(now=1.0) == []
 
 
+def test_on_a_long_way_a_repair_is_waited_for_as_long_as_it_takes_and_not_longer_than_it_is_of_use():
+    nack = NackGenerator()
+    receive(nack, 10, 12)
+    asked = [at / 64 for at in range(256) if nack.due(at / 64, 0.5)]  # times that are whole in binary
+    assert asked == [1 / 64 + tries / 2 for tries in range(4)]
+    assert nack.key_frame_needed
+
+
 def test_an_outage_is_given_up_at_once_for_a_key_frame():
     nack = NackGenerator()
     receive(nack, 10, 12 + MAX_MISSING)

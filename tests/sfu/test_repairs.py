@@ -123,3 +123,46 @@ def test_the_cache_forgets_by_number_when_much_comes_at_once(network: FakeNetwor
     for _ in range(300):
         lesson.tina.send_rtp(*lesson.sender.frame(10))
     assert len(lesson.camera.streams[0].cache) == 2500
+
+
+def send_time(packet: bytes) -> int:
+    offset, size = parse_rtp(packet).extensions[4]
+    return int.from_bytes(packet[offset : offset + size], "big")
+
+
+def test_a_repair_carries_the_time_at_which_it_left_itself(network: FakeNetwork) -> None:
+    """A receiver that measures the way by it would take the old time for a queue of that length."""
+    lesson = Lesson(network)
+    sent_at = send_time(lesson.sam.rtp[3])
+    network.advance(0.5)
+    assert lesson.ask(3) == 1
+    assert 0.49 < (send_time(lesson.sam.rtp[-1]) - sent_at & 0xFFFFFF) / 262144 < 0.51
+
+
+def test_who_waits_for_a_key_frame_cannot_draw_what_was_sent_to_others(network: FakeNetwork) -> None:
+    lesson = Lesson(network)
+    olga = network.join("olga", "recv")
+    network.consume(olga, lesson.camera)
+    olga.send_rtcp(Nack(1, lesson.camera.ssrc, [lesson.first + number for number in range(10)]))
+    assert olga.rtp == []
+
+
+def test_a_stream_that_fell_silent_keeps_nothing(network: FakeNetwork) -> None:
+    lesson = Lesson(network)
+    assert len(lesson.camera.streams[0].cache) == 10
+    network.advance(3.1)
+    assert len(lesson.camera.streams[0].cache) == 0
+
+
+def test_what_arrived_is_timed_by_its_arrival_and_not_by_when_we_had_time_for_it(network: FakeNetwork) -> None:
+    tina = network.join("tina", "send")
+    microphone = network.produce(tina, "audio", opus_parameters(2222))
+    sender = OpusSender(2222)
+    for index in range(20):  # every 20 ms, but read four at a time
+        packet = sender.packet()
+        tina.transport.receive_rtp(packet, len(packet), 1000.0 + index // 4 * 0.08, 1000.0 + index * 0.02)
+    stream = microphone.streams[0]
+    assert stream.reception.jitter < 1
+    cached = stream.cache.get(stream.reception.highest)
+    assert cached is not None
+    assert cached.arrived == 1000.0 + 19 * 0.02

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sfu.core.errors import ParseError
 from sfu.core.rtcp import (
     Bye,
+    ExtendedReport,
     FullIntraRequest,
     Nack,
     PictureLossIndication,
@@ -140,6 +141,7 @@ feedback = st.builds(
 packets = st.one_of(
     st.builds(SenderReport, ssrcs, st.integers(0, 2**64 - 1), words, words, words, blocks),
     st.builds(ReceiverReport, ssrcs, blocks),
+    st.builds(ExtendedReport, ssrcs, st.integers(0, 2**64 - 1), st.lists(st.tuples(words, words, words), max_size=9)),
     st.builds(SourceDescription, st.lists(st.tuples(ssrcs, cnames), max_size=31)),
     st.builds(Bye, st.lists(ssrcs, max_size=31), st.binary(max_size=255)),
     st.builds(PictureLossIndication, ssrcs, ssrcs),
@@ -189,9 +191,21 @@ def test_a_sender_report_with_a_profile_extension_is_read():
 
 
 def test_types_that_are_not_ours_are_skipped():
-    xr, app, ccfb = pack(207, 0, WORD), pack(204, 0, WORD + b"name"), pack(205, 11, WORD * 2)
+    avb, app, ccfb = pack(208, 0, WORD), pack(204, 0, WORD + b"name"), pack(205, 11, WORD * 2)
     another = pack(206, 15, WORD * 2 + b"LERP" + WORD)
-    assert parse_compound(xr + app + ccfb + another + Bye([5]).serialize()) == [Bye([5])]
+    assert parse_compound(avb + app + ccfb + another + Bye([5]).serialize()) == [Bye([5])]
+
+
+def test_of_an_extended_report_the_blocks_for_the_round_trip_are_read():
+    loss_runs = struct.pack("!BBH", 1, 0, 2) + WORD * 2
+    ours = ExtendedReport(1, 5 << 32, [(2, 3, 4)]).serialize()[4:]
+    cut_short = struct.pack("!BBHI", 5, 0, 1, 7)  # a delay of one word where three belong
+    assert parse_compound(pack(207, 0, ours + loss_runs + cut_short)) == [ExtendedReport(1, 5 << 32, [(2, 3, 4)])]
+
+
+def test_an_extended_report_whose_block_overruns_is_refused():
+    with pytest.raises(ParseError):
+        parse_compound(pack(207, 0, WORD + struct.pack("!BBH", 5, 0, 3) + WORD))
 
 
 def test_padding_at_the_end_is_not_content():
