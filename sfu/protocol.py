@@ -355,6 +355,8 @@ LEASE = 60.0  # seconds that a peer, its transports, producers and consumers out
 HEARTBEAT_EVERY = 1.0  # seconds
 HEARTBEAT_EXPIRES = 4  # seconds without one after which a worker counts as gone
 HEARTBEAT_KEY = "lectern:sfu:worker:{worker_id}"  # holds a Heartbeat as JSON, with that expiry
+STARTS_KEY = "lectern:sfu:starts:{worker_id}"  # how often a worker of that id was started, for /metrics
+STARTS_EXPIRE = 30 * 86400  # seconds after the last start: ids that are never used again must not pile up
 
 
 class Heartbeat(Struct):
@@ -366,4 +368,4 @@ class Heartbeat(Struct):
     load: float  # share of one core, 0 to 1
     peers: int
     draining: bool
-    counters: Json = {}  # since this epoch began, for /metrics: numbers, or numbers by reason
+    counters: Json = {}  # since this epoch began, for /metrics: numbers, numbers by reason, sfu.core.counters.Histogram

@@ -17,7 +17,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from sfu.protocol import HEARTBEAT_EVERY, HEARTBEAT_EXPIRES, HEARTBEAT_KEY, Heartbeat
+from sfu.protocol import (
+    HEARTBEAT_EVERY,
+    HEARTBEAT_EXPIRES,
+    HEARTBEAT_KEY,
+    STARTS_EXPIRE,
+    STARTS_KEY,
+    Heartbeat,
+)
 
 log = structlog.get_logger("sfu.heartbeat")
 
@@ -45,6 +52,7 @@ class Heartbeats:
         self._stopping = asyncio.Event()
         self._failing_since: float | None = None
         self._logged_at = 0.0
+        self._starts = 0  # of workers of this id, this one included; 0: Redis was not asked yet
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="heartbeat")
@@ -61,11 +69,13 @@ class Heartbeats:
 
     async def send(self) -> bool:
         """One beat now. False if Redis did not take it."""
-        heartbeat = self._beat()
-        key = HEARTBEAT_KEY.format(worker_id=heartbeat.worker_id)
+        worker_id = self._beat().worker_id
         try:
             async with asyncio.timeout(ANSWER_WITHIN * 2):
-                await self._redis.set(key, _encoder.encode(heartbeat), ex=HEARTBEAT_EXPIRES)
+                if not self._starts:
+                    self._starts = await self._count_start(STARTS_KEY.format(worker_id=worker_id))
+                beat = _encoder.encode(self._beat())
+                await self._redis.set(HEARTBEAT_KEY.format(worker_id=worker_id), beat, ex=HEARTBEAT_EXPIRES)
         except (RedisError, OSError, TimeoutError) as error:
             self._failed(error)
             return False
@@ -73,6 +83,16 @@ class Heartbeats:
             log.info("heartbeat_back", after=round(_now() - self._failing_since, 1))
             self._failing_since = None
         return True
+
+    @property
+    def restarts(self) -> int:
+        """How often a worker of this id began anew, as far as Redis remembers."""
+        return max(0, self._starts - 1)
+
+    async def _count_start(self, key: str) -> int:
+        async with self._redis.pipeline() as pipeline:
+            starts, _ = await pipeline.incr(key).expire(key, STARTS_EXPIRE).execute()
+        return int(starts)
 
     async def _run(self) -> None:
         pause = self._every

@@ -59,7 +59,7 @@ class Worker:
             load=self.media.load(),
             peers=self.media.peer_count,
             draining=self.control.draining,
-            counters={**self.media.counters(), **self.recorder.counters()},
+            counters={**self.media.counters(), **self.recorder.counters(), "restarts": self.heartbeats.restarts},
         )
 
     async def start(self) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import redis
 
-from sfu.protocol import HEARTBEAT_EXPIRES, HEARTBEAT_KEY, Heartbeat
+from sfu.protocol import HEARTBEAT_EXPIRES, HEARTBEAT_KEY, STARTS_EXPIRE, STARTS_KEY, Heartbeat
 from sfu.worker.heartbeat import Heartbeats
 from tests.redis_server import RedisServer, free_port
 from tests.waiting import until
@@ -64,6 +64,19 @@ async def test_it_is_renewed_each_second(clean_redis_url, beating):
         began = time.monotonic()
         await until(lambda: client.exists(KEY))
     assert time.monotonic() - began < 1.5
+
+
+async def test_each_start_but_the_first_is_counted_as_a_restart(clean_redis_url):
+    told = []
+    for _ in range(3):
+        heartbeats = Heartbeats(clean_redis_url, lambda: BEAT)
+        assert await heartbeats.send()
+        assert await heartbeats.send()
+        told.append(heartbeats.restarts)
+        await heartbeats.stop()
+    assert told == [0, 1, 2]
+    with redis.Redis.from_url(clean_redis_url) as client:
+        assert 0 < client.ttl(STARTS_KEY.format(worker_id="sfu-7")) <= STARTS_EXPIRE
 
 
 async def test_it_comes_back_soon_after_redis_does_and_says_little_meanwhile(redis_server, beating, caplog):
