@@ -46,6 +46,7 @@ class Hub:
         self.log = EventLog(hubs.redis, code)
         self.live = LiveRoom(hubs.redis, code)
         self.sessions: dict[str, RoomSession] = {}  # by participant_id; those who have joined
+        self.arriving: set[RoomSession] = set()  # those whose room:join is being handled
         self.holders = 0  # sockets that are open here, joined or not
         self.last = 0  # the number of the last event delivered
         self.renewed = 0.0
@@ -96,14 +97,14 @@ class Hub:
         else:
             await self.hubs.tell(self.code, kind="private", to=participant_id, frame=frame)
 
-    async def close_participant(self, participant_id: str, code: int, keep: str = "") -> None:
-        """Close the sockets of one participant in every process, but for the socket `keep`."""
-        self._close_here(participant_id, code, keep)
-        await self.hubs.tell(self.code, kind="close", to=participant_id, close=code, keep=keep)
+    async def close_participant(self, participant_id: str, code: int, socket: str = "") -> None:
+        """Close the sockets of one participant in every process, or only the one of that id."""
+        self._close_here(participant_id, code, socket)
+        await self.hubs.tell(self.code, kind="close", to=participant_id, close=code, socket=socket)
 
     async def close_all(self, code: int) -> None:
         self._close_all_here(code)
-        await self.hubs.tell(self.code, kind="close", to="", close=code, keep="")
+        await self.hubs.tell(self.code, kind="close", to="", close=code)
 
     def close_all_soon(self, code: int) -> None:
         self.hubs.spawn(self.close_all(code), f"closing {self.code}")
@@ -126,7 +127,7 @@ class Hub:
                 session.wire.write(Frame(message["frame"]))
         elif kind == "close":
             if message["to"]:
-                self._close_here(message["to"], message["close"], message["keep"])
+                self._close_here(message["to"], message["close"], message["socket"])
             else:
                 self._close_all_here(message["close"])
 
@@ -180,13 +181,19 @@ class Hub:
         for session in list(self.sessions.values()):
             session.wire.write(frame)
 
-    def _close_here(self, participant_id: str, code: int, keep: str) -> None:
-        session = self.sessions.get(participant_id)
-        if session and session.socket_id != keep:
-            session.close(code)
+    def sessions_of(self, participant_id: str) -> list[RoomSession]:
+        """Here, joined or about to: what is decided about a person reaches also the one who is at the door."""
+        joined = self.sessions.get(participant_id)
+        arriving = [session for session in self.arriving if session.participant_id == participant_id]
+        return [*arriving, joined] if joined else arriving
+
+    def _close_here(self, participant_id: str, code: int, socket: str = "") -> None:
+        for session in self.sessions_of(participant_id):
+            if socket in ("", session.socket_id):
+                session.close(code)
 
     def _close_all_here(self, code: int) -> None:
-        for session in list(self.sessions.values()):
+        for session in [*self.sessions.values(), *self.arriving]:
             session.close(code)
 
     # --- sockets -----------------------------------------------------------------------------------------------------
@@ -196,6 +203,8 @@ class Hub:
 
         Runs without a pause behind the acknowledgement of room:join.
         """
+        if session.closing:  # removed or replaced while it was joining
+            return
         other = self.sessions.get(session.participant_id)
         if other is not None and other is not session:
             other.close(CLOSE_REPLACED)
@@ -207,11 +216,13 @@ class Hub:
                 session.wire.write(frame)
                 after = frame.seq
         session.after = after
+        self.arriving.discard(session)
         self.sessions[session.participant_id] = session
         if after < self.last:  # more arrived in between than we keep: rare, and a snapshot heals it
             session.close(CLOSE_COME_AGAIN)
 
     def detach(self, session: RoomSession) -> None:
+        self.arriving.discard(session)
         if self.sessions.get(session.participant_id) is session:
             del self.sessions[session.participant_id]
 
@@ -244,7 +255,7 @@ class Hub:
             self.renewed = now
             for participant_id in await self.live.renew(self.sessions):
                 # Another process found the lease expired while Redis was away from us: they are out, and come again.
-                self._close_here(participant_id, CLOSE_COME_AGAIN, "")
+                self._close_here(participant_id, CLOSE_COME_AGAIN)
         if self.hubs.hubs.get(self.code) is self:  # it may have been shut meanwhile
             self.reap_soon()
 
@@ -338,11 +349,11 @@ class Hubs:
             log.exception("%s failed", what)
 
     def complain(self, error: BaseException) -> None:
-        """At most one line a second, however many sockets find Redis away."""
+        """At most one line a second, however many sockets find a part away."""
         now = time.monotonic()
         if now - self._complained >= 1.0:
             self._complained = now
-            log.warning("Redis is away: %s", error)
+            log.warning("Redis or the database is away: %s", error)
 
     async def _listen(self) -> None:
         while True:

@@ -27,7 +27,7 @@ News = tuple[Literal["joined", "updated", "left"], str, Json]  # what happened, 
 class Entered:
     outcome: Literal["joined", "returned", "replaced", "full"]
     session: str
-    old_session: str
+    old_socket: str  # of this person, open until now; or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +79,14 @@ class LiveRoom:
         self, person: Json, *, wanted_session: str, new_session: str, socket: str, capacity: int
     ) -> Entered:
         """Atomically: is there room (`capacity` 0: always), does the same session return, does it replace another?"""
-        outcome, session, old = await self._enter(
+        outcome, session, old_socket = await self._enter(
             keys=self.keys("people", "sessions", "sockets", "leases"),
             args=[
                 person["participant_id"], wanted_session, new_session, socket, msgspec.json.encode(person), capacity,
                 LEASE,
             ],
         )  # fmt: skip
-        return Entered(outcome.decode(), session.decode(), old.decode())
+        return Entered(outcome.decode(), session.decode(), old_socket.decode())
 
     async def disconnect(self, participant_id: str, socket: str, lease: int = LEASE) -> bool:
         """The socket closed: away, for `lease` seconds. False when another socket has taken over."""
@@ -134,10 +134,6 @@ class LiveRoom:
 
     async def people(self) -> list[Json]:
         return [msgspec.json.decode(value) for value in await self.redis.hvals(self.key("people"))]
-
-    async def socket_of(self, participant_id: str) -> str:
-        stored = await self.redis.hget(self.key("sockets"), participant_id)
-        return bytes(stored or b"").decode()  # type: ignore[arg-type]
 
     async def is_empty(self) -> bool:
         return not await self.redis.exists(self.key("people"))

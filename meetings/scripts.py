@@ -142,7 +142,7 @@ return reply
 )
 
 # KEYS people sessions sockets leases; ARGV pid wanted-session new-session socket person-json capacity lease
-# -> {joined/returned/replaced/full, session, old session or ''}
+# -> {joined/returned/replaced/full, session, the socket that counted until now or ''}
 ENTER = (
     NOTE
     + """
@@ -152,13 +152,13 @@ local capacity = tonumber(ARGV[6])
 -- Those whose lease ran out count no more: without a hub nobody has taken them out yet.
 local present = redis.call('ZCOUNT', KEYS[4], seconds(), '+inf')
 if not known and capacity > 0 and present >= capacity then return {'full', '', ''} end
-local old = redis.call('HGET', KEYS[2], pid) or ''
+local old_socket = redis.call('HGET', KEYS[3], pid) or ''
 local person, outcome, session = cjson.decode(ARGV[5]), 'joined', fresh
-if known and old == wanted then
+if known and redis.call('HGET', KEYS[2], pid) == wanted then
     local before = cjson.decode(known)
     person.joined_at = before.joined_at
     for name, value in pairs(person) do before[name] = value end
-    person, outcome, session = before, 'returned', old
+    person, outcome, session = before, 'returned', wanted
 else
     if known then outcome = 'replaced' end
     person.audio, person.video, person.screen = false, false, false
@@ -169,7 +169,7 @@ redis.call('HSET', KEYS[2], pid, session)
 redis.call('HSET', KEYS[3], pid, ARGV[4])
 redis.call('ZADD', KEYS[4], seconds() + tonumber(ARGV[7]), pid)
 keep_a_day(KEYS)
-return {outcome, session, old}
+return {outcome, session, old_socket}
 """
 )
 

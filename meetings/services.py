@@ -129,11 +129,14 @@ def participant_for(entry: Entry) -> Participant:
 
 @dataclass(frozen=True)
 class Admission:
+    """What counts at the moment of entering, whatever was read when the socket was opened."""
+
     name: str
+    role: str
     locks: dict[str, Any]
 
 
-def admit(participant_id: int, *, display_name: str, session: str, replaced_session: str = "") -> Admission:
+def admit(participant_id: int, *, display_name: str, session: str) -> Admission:
     """Open an interval of attendance, or go on with the same session's. Raises NotAllowed."""
     now = timezone.now()
     with transaction.atomic():
@@ -145,13 +148,14 @@ def admit(participant_id: int, *, display_name: str, session: str, replaced_sess
         if display_name != participant.name:
             participant.name = display_name
             participant.save(update_fields=["name"])
-        if replaced_session:
-            Attendance.objects.filter(session=replaced_session, left_at=None).update(left_at=now, reason="replaced")
-        if not Attendance.objects.filter(session=session, left_at=None).exists():
+        # Another tab's, or one that a Redis that came back empty knew nothing of: nobody is there twice.
+        intervals = Attendance.objects.filter(participant=participant, left_at=None)
+        intervals.exclude(session=session).update(left_at=now, reason="replaced")
+        if not intervals.filter(session=session).exists():
             Attendance.objects.create(participant=participant, session=session)
         if participant.room.started_at is None:
             Room.objects.filter(pk=participant.room_id, started_at=None).update(started_at=now)
-    return Admission(participant.name, dict(participant.locks))
+    return Admission(participant.name, participant.given_role or participant.role, dict(participant.locks))
 
 
 def participant_of_room(room_id: int, public_id: str) -> Participant | None:

@@ -28,10 +28,11 @@ class RoomSession:
         self.role = role
         self.locks: dict[str, Any] = dict(participant.locks)
         self.socket_id = socket_id
-        self.session_id = ""  # given by room:join; the same one when the same tab returns
+        self.session_id = ""  # while this person is in the live room by this socket; the same when the same tab returns
         self.hub = hub
         self.wire = wire
-        self.joined = False
+        self.joined = False  # room:join was answered
+        self.closing = False  # nothing is done for it any more
         self.returning = False  # the same session came back: its transports may be alive
         self.replaces = False  # another tab, or this page before a reload, had been in: what that had is void
         self.after = 0  # events numbered up to here were sent, or stand in the snapshot
@@ -80,4 +81,5 @@ class RoomSession:
             step()
 
     def close(self, code: int) -> None:
+        self.closing = True
         self.wire.close(code)

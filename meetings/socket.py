@@ -15,11 +15,11 @@ from asgiref.typing import WebSocketScope
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
-from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError
 from django.http.request import validate_host
 from redis.exceptions import RedisError
 
-from meetings import errors, permissions, registry, services
+from meetings import background, errors, permissions, registry, services
 from meetings.database import in_database
 from meetings.entrance import Visitor, identify
 from meetings.errors import Refused
@@ -54,6 +54,8 @@ ERROR_CODES: dict[services.Reason, errors.ErrorCode] = {
     "ended": "meeting_ended",
     "full": "meeting_full",
 }
+# Redis or the database is away. What else a database says is a fault of ours, and logged as one.
+AWAY = (RedisError, OSError, OperationalError, InterfaceError)
 BEGINS_WITH_ID = re.compile(rb'\s*\{\s*"id"\s*:\s*(\d{1,15})\s*[,}]')
 
 
@@ -93,16 +95,16 @@ class RoomSocket(AsyncWebsocketConsumer):
         await self.accept()
         self.wire = wire_for(self.base_send)
         code = self.scope["url_route"]["kwargs"]["code"]
+        hubs = self.hubs or process_hubs()
         try:
             visitor = await in_database(identify)(self.scope, code, token)
-            hubs = self.hubs or process_hubs()
             hub = await hubs.hold(code)
         except services.NotAllowed as refused:
             self._tell_error(ERROR_CODES[refused.reason], refused.reason)
             self.wire.close(CLOSE_CODES[refused.reason])
             return
-        except (DatabaseError, RedisError, OSError) as error:
-            process_hubs().complain(error)
+        except AWAY as error:
+            hubs.complain(error)
             self.wire.close(errors.CLOSE_TRY_LATER)
             return
         self.session = self._session(visitor, hub)
@@ -184,11 +186,18 @@ class RoomSocket(AsyncWebsocketConsumer):
                 session.answered()
             except Refused as refused:
                 self._refuse(request_id, refused)
-            if not entry.joined and self.entering is not None:
-                self.entering.set_result(None)
-                self.entering = None
+            if not entry.joined:
+                self._entered()
+
+    def _entered(self) -> None:
+        """The room:join under way has ended, well or not: the other lanes wait no longer."""
+        if self.entering is not None:
+            self.entering.set_result(None)
+            self.entering = None
 
     async def _handle(self, session: RoomSession, entry: registry.Entry, message: Any) -> dict[str, Any]:
+        if session.closing:  # removed, ended, replaced: what still waits in the lanes is not done
+            raise Refused("wrong_state", "This connection is being closed.")
         if entry.joined and not session.joined and self.entering is not None:
             await asyncio.wait([self.entering])  # another lane's room:join came first
         if entry.joined and not session.joined:
@@ -203,12 +212,9 @@ class RoomSocket(AsyncWebsocketConsumer):
             raise Refused(refused.code, refused.message) from None
         except services.NotAllowed as refused:
             raise Refused(ERROR_CODES[refused.reason], refused.reason) from None
-        except (RedisError, OSError) as error:
+        except AWAY as error:
             session.hub.hubs.complain(error)
             raise Refused("internal", "The class cannot be reached at this moment. Try again.") from None
-        except DatabaseError as error:
-            session.hub.hubs.complain(error)
-            raise Refused("internal", "The database cannot be reached at this moment. Try again.") from None
         except Exception:
             log.exception("%s failed in room %s", entry.event, session.room.code)
             raise Refused("internal", "Something went wrong on the server.") from None
@@ -232,7 +238,7 @@ class RoomSocket(AsyncWebsocketConsumer):
         hub = session.hub
         hub.detach(session)
         try:
-            if session.joined:
+            if session.session_id:  # also when the room:join was never answered
                 session.joined = False
                 await registry.on_disconnect.run(session)
                 lease = SHORT_LEASE if code in errors.GOODBYE else LEASE
@@ -247,12 +253,13 @@ class RoomSocket(AsyncWebsocketConsumer):
         """What has begun is finished (a message is stored, its event is told); what waits is dropped."""
         for queue in self.lanes.values():
             while not queue.empty():
-                queue.get_nowait()
+                item = queue.get_nowait()
+                if item is not None and not item[1].joined:
+                    self._entered()
             queue.put_nowait(None)
         if self.workers:
-            _, late = await asyncio.wait(self.workers, timeout=FINISH)
-            for task in late:
-                task.cancel()
+            await asyncio.wait(self.workers, timeout=FINISH)
+            await background.end(self.workers)
 
 
 def _readable_id(frame: bytes) -> int | None:

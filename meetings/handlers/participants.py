@@ -64,8 +64,8 @@ async def remove(session: RoomSession, message: ParticipantRemove) -> None:
     await in_database(services.bar)(target)
     await hub.send_to(target.public_id, "removed:from-meeting", {"reason": message.reason})
     await registry.on_remove.run(session, target)
+    await hub.close_participant(target.public_id, CLOSE_REMOVED)  # Redis may be away, the removed goes all the same
     await hub.live.leave(target.public_id, "removed")
-    await hub.close_participant(target.public_id, CLOSE_REMOVED)
     await hub.note()
 
 
@@ -94,5 +94,5 @@ async def change_role(session: RoomSession, message: ParticipantRoleUpdate) -> N
 @on_event("participant:role:changed")
 def take_role(hub: Hub, data: Json) -> None:
     """In whatever process the person's socket is, it asks for permission by its new role from now on."""
-    if session := hub.sessions.get(data["participant_id"]):
+    for session in hub.sessions_of(data["participant_id"]):
         session.role = data["new_role"]

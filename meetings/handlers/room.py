@@ -29,13 +29,21 @@ RUSH_KEEPS = 0.25  # seconds
 async def join(session: RoomSession, message: RoomJoin) -> dict[str, Any]:
     if session.joined:
         raise Refused("wrong_state", "You are in already.")
-    entered = await _enter(session, message)
+    session.hub.arriving.add(session)
+    try:
+        return await _join(session, message)
+    except BaseException:
+        session.hub.detach(session)
+        raise
+
+
+async def _join(session: RoomSession, message: RoomJoin) -> dict[str, Any]:
     hub, pid = session.hub, session.participant_id
-    session.session_id = entered.session
+    entered = await _enter(session, message)
     session.returning = entered.outcome == "returned"
     session.replaces = entered.outcome == "replaced"
-    if entered.outcome != "joined":
-        await hub.close_participant(pid, CLOSE_REPLACED, keep=session.socket_id)
+    if entered.old_socket:
+        await hub.close_participant(pid, CLOSE_REPLACED, socket=entered.old_socket)
     about = {"name": session.participant.name, "role": session.role, "connected": True}
     if entered.outcome == "joined":
         await hub.note(("joined", pid, {**about, "hand": None, "producers": []}))
@@ -76,18 +84,19 @@ async def _enter(session: RoomSession, message: RoomJoin) -> Entered:
     )
     if entered.outcome == "full":
         raise Refused("meeting_full", "This class is full.")
+    session.session_id, role = entered.session, session.role
     try:
-        admission = await in_database(services.admit)(
-            participant.pk,
-            display_name=name,
-            session=entered.session,
-            replaced_session=entered.old_session if entered.outcome == "replaced" else "",
-        )
+        admission = await in_database(services.admit)(participant.pk, display_name=name, session=entered.session)
     except Exception:
         if entered.outcome == "joined":
             await live.leave(participant.public_id, "", entered.session)
+            session.session_id = ""
         raise
     participant.name, session.locks = admission.name, admission.locks
+    # Given since the socket was opened. A change that is newer still came as an event, and stands.
+    if session.role == role and role != admission.role:
+        session.role = admission.role
+        await live.update_person(participant.public_id, role=admission.role)
     return entered
 
 
@@ -195,7 +204,7 @@ async def page(session: RoomSession, message: ParticipantsPage) -> dict[str, Any
 async def leave(session: RoomSession, message: Empty) -> None:
     await in_database(close_attendance)(session.session_id, "left")
     await session.hub.live.leave(session.participant_id, "left", session.session_id)
-    session.joined = False
+    session.joined, session.session_id = False, ""
     await session.hub.note()
     await registry.on_leave.run(session, "left")
     session.after_answer(lambda: session.hub.detach(session))

@@ -87,7 +87,7 @@ async def test_who_comes_back_keeps_the_place_in_the_list(live: LiveRoom):
 async def test_another_tab_of_the_same_person_takes_the_place(live: LiveRoom):
     await enter(live, "sam", new="one", socket="s")
     other = await enter(live, "sam", new="two", socket="t")
-    assert (other.outcome, other.session, other.old_session) == ("replaced", "two", "one")
+    assert (other.outcome, other.session, other.old_socket) == ("replaced", "two", "s")
     assert not await live.disconnect("sam", "s"), "the old tab's socket counts no more"
     found = await live.person("sam")
     assert found is not None
