@@ -1,8 +1,8 @@
 // The real mediasoup-client over its own fake handler, as an independent judge of our negotiation.
 // Standard input: {routerRtpCapabilities, consume: [{kind, rtpParameters}]}.
 // Standard output: {rtpCapabilities, produced: {audio, camera}, consumed: [codec's mimeType]}.
-import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { json } from 'node:stream/consumers';
 
 const require = createRequire(import.meta.url);
 const { Device } = require('mediasoup-client');
@@ -10,7 +10,7 @@ const { FakeHandler } = require('mediasoup-client/handlers/FakeHandler');
 const fakeParameters = require('mediasoup-client/fakeParameters');
 const { FakeMediaStreamTrack } = require('fake-mediastreamtrack');
 
-const { routerRtpCapabilities, consume } = JSON.parse(readFileSync(0, 'utf8'));
+const { routerRtpCapabilities, consume } = await json(process.stdin);
 const device = new Device({ handlerFactory: FakeHandler.createFactory(fakeParameters) });
 await device.load({ routerRtpCapabilities });
 if (!device.canProduce('audio') || !device.canProduce('video')) throw new Error('the device cannot produce');
