@@ -26,6 +26,7 @@ LONG = 100  # 2 s: a sentence
 LOUDER = 6  # dB by which one must be louder than another to displace him while he speaks
 
 CHANGE_INTERVAL = 0.2  # seconds between two changes: tiles that jump more often tire
+LOOK_INTERVAL = 0.1  # seconds between two looks at all voices where nothing changed
 HELD = 0.7  # seconds that one counts as speaking after his last loud packet
 RELEASED_AFTER = 3.0  # seconds of silence after which a voice is not forwarded any more
 YIELDS_AFTER = 1.0  # seconds of silence after which its place is free for another: longer than pauses between words
@@ -82,7 +83,7 @@ class Voice:
 
 
 class Speakers:
-    """The voices of one room. Feed it each packet's level; ask it for changes as often as you like."""
+    """The voices of one room. Feed it each packet's level and who left; ask it for changes as often as you like."""
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit  # how many voices are forwarded; None: all
@@ -91,7 +92,7 @@ class Speakers:
         self._forwarded: dict[str, Voice] = {}
         self._told: frozenset[str] = frozenset()
         self._told_active: str | None = None
-        self._next_change = -1e9
+        self._next_look = -1e9
 
     @property
     def forwarded(self) -> frozenset[str]:
@@ -155,14 +156,15 @@ class Speakers:
 
     def changes(self, now: float) -> SpeakerChange | None:
         """What changed since it was last told, at most five times a second; None: nothing, or not yet."""
-        if now < self._next_change:
+        if now < self._next_look:
             return None
+        self._next_look = now + LOOK_INTERVAL
         self._choose(now)
         speaking = {source: voice for source, voice in self._voices.items() if now - voice.loud_at < HELD}
         if self.active == self._told_active and speaking.keys() == self._told:
             return None
         self._told, self._told_active = frozenset(speaking), self.active
-        self._next_change = now + CHANGE_INTERVAL
+        self._next_look = now + CHANGE_INTERVAL
         return SpeakerChange(self.active, {source: round(voice.loudness) for source, voice in speaking.items()})
 
     def _choose(self, now: float) -> None:
