@@ -58,9 +58,8 @@ class Structure:
         self.chains = 0
         self.protected_by: tuple[int, ...] = ()  # for each decode target its chain; empty without chains
         self.resolutions: tuple[tuple[int, int], ...] = ()  # (width, height) of each spatial layer, if told
-        self.target_layers: tuple[
-            tuple[int, int], ...
-        ] = ()  # for each decode target its highest (spatial, temporal) id
+        # For each decode target its highest spatial and temporal id.
+        self.target_layers: tuple[tuple[int, int], ...] = ()
 
     def best_target(self, spatial_id: int, temporal_id: int, active: int) -> int | None:
         """Of the `active` decode targets (a bit each) the best one with no higher layers than these, if there is one.
