@@ -91,7 +91,9 @@ class Heartbeats:
 
     async def _count_start(self, key: str) -> int:
         async with self._redis.pipeline() as pipeline:
-            starts, _ = await pipeline.incr(key).expire(key, STARTS_EXPIRE).execute()
+            pipeline.incr(key)
+            pipeline.expire(key, STARTS_EXPIRE)
+            starts, _ = await pipeline.execute()
         return int(starts)
 
     async def _run(self) -> None:
