@@ -65,3 +65,9 @@ def test_a_script_as_a_name_is_shown_and_not_run(client, db):
         assert "&lt;script&gt;" in page
         assert script not in page
         assert "<img" not in page
+
+
+def test_a_name_that_is_not_saved_is_shown_in_its_field_alone(client_of, sam):
+    page = client_of("sam").post(URL, {"first_name": "Samuel", "last_name": "S" * 41}).content.decode()
+    assert page.count("Samuel") == 1
+    assert "Sam Student" in page
