@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from django import forms
 from django.contrib import admin
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
-from classroom.models import Course, Enrolment, Lesson
+from classroom import services
+from classroom.models import Course, CourseQuerySet, Enrolment, Lesson
 
 
 class GuideInline(admin.TabularInline):
@@ -32,8 +34,17 @@ class LessonInline(admin.TabularInline):
     show_change_link = True
 
 
+class CourseForm(forms.ModelForm):
+    def clean_slug(self) -> str:
+        slug: str = self.cleaned_data["slug"]
+        if slug in services.RESERVED_SLUGS:
+            raise forms.ValidationError("This is the address of another page.")
+        return slug
+
+
 @admin.register(Course)
 class CourseAdmin(admin.ModelAdmin):
+    form = CourseForm
     list_display = ("title", "slug", "created_by", "created_at", "lessons_link", "people_link")
     list_filter = ("created_at",)
     list_select_related = ("created_by",)
@@ -46,11 +57,9 @@ class CourseAdmin(admin.ModelAdmin):
     inlines = (GuideInline, LessonInline)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(lesson_count=Count("lessons", distinct=True), people_count=Count("enrolments", distinct=True))
-        )
+        courses = super().get_queryset(request)
+        assert isinstance(courses, CourseQuerySet)
+        return courses.with_numbers()
 
     def view_on_site(self, course: Course) -> str:
         return course.get_absolute_url()

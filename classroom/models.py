@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models.functions import Coalesce
 from django.urls import reverse
 
 if TYPE_CHECKING:
@@ -42,6 +43,16 @@ class CourseQuerySet(models.QuerySet["Course"]):
         """With `own_role`: the user's course role, or None."""
         own = Enrolment.objects.filter(course=models.OuterRef("pk"), user=user).values("role")[:1]
         return self.annotate(own_role=models.Subquery(own))
+
+    def with_numbers(self) -> CourseQuerySet:
+        """With `lesson_count` and `people_count`."""
+        return self.annotate(lesson_count=_number_of(Lesson), people_count=_number_of(Enrolment))
+
+
+def _number_of(model: type[models.Model]) -> Coalesce:
+    # Each by a query of its own: a join would count a row for every pair of a lesson and a person.
+    found = model._default_manager.filter(course=models.OuterRef("pk")).order_by().values("course")
+    return Coalesce(models.Subquery(found.annotate(number=models.Count("pk")).values("number")), 0)
 
 
 class Course(models.Model):
@@ -111,6 +122,12 @@ class Enrolment(models.Model):
         return f"{self.user} in {self.course} as {self.role}"
 
 
+# NULL, and so neither before nor after any moment, for a lesson without a time.
+PLANNED_END = models.ExpressionWrapper(
+    models.F("starts_at") + models.F("planned_duration"), output_field=models.DateTimeField()
+)
+
+
 class LessonQuerySet(models.QuerySet["Lesson"]):
     def visible_to(self, user: User | AnonymousUser) -> LessonQuerySet:
         if not user.is_authenticated:
@@ -124,10 +141,11 @@ class LessonQuerySet(models.QuerySet["Lesson"]):
 
     def not_over(self, now: datetime) -> LessonQuerySet:
         """Lessons that run or are to come, the soonest first; not those without a time."""
-        ends_at = models.ExpressionWrapper(
-            models.F("starts_at") + models.F("planned_duration"), output_field=models.DateTimeField()
-        )
-        return self.filter(starts_at__isnull=False).alias(ends=ends_at).filter(ends__gt=now).order_by("starts_at", "pk")
+        return self.alias(ends=PLANNED_END).filter(ends__gt=now).order_by("starts_at", "pk")
+
+    def over(self, now: datetime) -> LessonQuerySet:
+        """The rest of those with a time, the latest first."""
+        return self.alias(ends=PLANNED_END).filter(ends__lte=now).order_by("-starts_at", "-pk")
 
 
 class Lesson(models.Model):

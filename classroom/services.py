@@ -6,7 +6,7 @@ import secrets
 
 from django.contrib.admin.utils import NestedObjects
 from django.db import IntegrityError, router, transaction
-from django.db.models import Model
+from django.db.models import Model, Q
 from django.utils.text import slugify
 
 from accounts.models import User
@@ -27,27 +27,32 @@ class Refused(Exception):
 
 def create_course(*, by: User, title: str, description: str = "") -> Course:
     """A new course, taught by its creator."""
-    slug = slugify(title)[:SLUG_LENGTH].strip("-")
-    if not slug or slug in RESERVED_SLUGS or slug.isdecimal() or Course.objects.filter(slug=slug).exists():
-        slug = f"{slug or 'course'}-{secrets.token_hex(4)}"
+    slug, number = slugify(title)[:SLUG_LENGTH].strip("-"), secrets.token_hex(4)
+    if not slug or slug in RESERVED_SLUGS or slug.isdecimal():
+        slug = f"{slug or 'course'}-{number}"
+    facts = {"title": title, "description": description, "created_by": by}
     with transaction.atomic():
-        course = Course.objects.create(slug=slug, title=title, description=description, created_by=by)
+        # Asked and made in one step: two teachers may choose the same title at the same moment.
+        course, is_new = Course.objects.get_or_create(slug=slug, defaults=facts)
+        if not is_new:
+            course = Course.objects.create(slug=f"{slug}-{number}", **facts)
         Enrolment.objects.create(course=course, user=by, role=Enrolment.Role.TEACHER)
     return course
 
 
 def find_person(name: str) -> User:
-    """The person with this username or e-mail address; Refused `not_found` or `ambiguous`."""
+    """The person with this username or e-mail address, as the sign-in takes them; Refused `not_found`, `ambiguous`."""
     name = name.strip()
     active = User.objects.filter(is_active=True)
     if person := active.filter(username=name).first():
         return person
-    by_email = list(active.filter(email__iexact=name)[:2]) if "@" in name else []
-    if len(by_email) > 1:
-        raise Refused("ambiguous", "Several accounts have this e-mail address. Give the username.")
-    if not by_email:
+    # Phones begin a word with a capital letter.
+    found = list(active.filter(Q(username__iexact=name) | Q(email__iexact=name))[:2])
+    if len(found) > 1:
+        raise Refused("ambiguous", "Several accounts have this name or e-mail address. Give the exact username.")
+    if not found:
         raise Refused("not_found", "Nobody with this username or e-mail address has an account.")
-    return by_email[0]
+    return found[0]
 
 
 def enrol(course: Course, person: User, role: str) -> Enrolment:

@@ -9,11 +9,11 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.models import User
 from classroom import services
@@ -22,9 +22,12 @@ from classroom.models import Course, CourseQuerySet, Enrolment, Lesson
 
 COURSES_A_PAGE = 24
 PEOPLE_A_PAGE = 100
-SOON = 5  # lessons on the home page
+SOON, COURSES_AT_HOME = 5, 6  # lessons and courses on the home page
 STUDENTS_ON_COURSE_PAGE = 12
+PAST_A_PAGE = 20  # lessons that are over, which grow more with every week
 SEARCH_LENGTH = 100  # characters of a search that are looked at
+
+shows_and_takes_a_form = require_http_methods(["GET", "HEAD", "POST"])
 
 
 def signed_in(request: HttpRequest) -> User:
@@ -54,12 +57,7 @@ def page_of(request: HttpRequest, rows: QuerySet, length: int) -> Page:
 
 def for_cards(courses: CourseQuerySet, user: User) -> QuerySet[Course]:
     """With what a course's card shows: the user's role and the numbers of lessons and people."""
-    # A query of its own: counting over a queryset that is joined to one person's enrolment would count that one.
-    found = Course.objects.filter(pk__in=courses.values("pk")).with_role_of(user)
-    return found.annotate(
-        lesson_count=Count("lessons", distinct=True),
-        people_count=Count("enrolments", distinct=True),
-    ).order_by("title", "pk")
+    return courses.with_role_of(user).with_numbers().order_by("title", "pk")
 
 
 @require_safe
@@ -70,7 +68,7 @@ def home(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     own = Course.objects.filter(enrolments__user=user)
     soon = Lesson.objects.filter(course__in=own).not_over(now).select_related("course")[:SOON]
-    context = {"soon": soon, "courses": for_cards(own, user)[:6], "now": now}
+    context = {"soon": soon, "courses": for_cards(own, user)[:COURSES_AT_HOME], "now": now}
     return render(request, "classroom/home.html", context)
 
 
@@ -87,6 +85,7 @@ def courses(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
+@shows_and_takes_a_form
 def create_course(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     if not user.may_create_courses:
@@ -105,18 +104,14 @@ def course(request: HttpRequest, slug: str) -> HttpResponse:
     user = signed_in(request)
     shown = visible_course(user, slug)
     now = timezone.now()
-    coming = list(shown.lessons.all().not_over(now))
-    any_time = list(shown.lessons.filter(starts_at=None).order_by("pk"))
-    listed = {lesson.pk for lesson in [*coming, *any_time]}
-    past = shown.lessons.exclude(pk__in=listed).order_by("-starts_at", "-pk")
+    lessons = shown.lessons.defer("description")
     people = shown.enrolments.select_related("user").teachers_first()
     context = {
         "course": shown,
         "may_change": Course.objects.taught_by(user).filter(pk=shown.pk).exists(),
-        "own_role": shown.role_of(user),
-        "coming": coming,
-        "any_time": any_time,
-        "past": past,
+        "coming": lessons.not_over(now),
+        "any_time": lessons.filter(starts_at=None).order_by("pk"),
+        "page": page_of(request, lessons.over(now), PAST_A_PAGE),
         "guides": people.exclude(role=Enrolment.Role.STUDENT),
         "students": people.filter(role=Enrolment.Role.STUDENT)[:STUDENTS_ON_COURSE_PAGE],
         "people_count": shown.enrolments.count(),
@@ -126,6 +121,7 @@ def course(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @login_required
+@shows_and_takes_a_form
 def edit_course(request: HttpRequest, slug: str) -> HttpResponse:
     user = signed_in(request)
     changed = taught_course(user, slug)
@@ -163,6 +159,7 @@ def people_page(request: HttpRequest, shown: Course, *, form: EnrolForm | None, 
 
 
 @login_required
+@shows_and_takes_a_form
 def people(request: HttpRequest, slug: str) -> HttpResponse:
     """Who is in the course; for its teachers also the form that enrols somebody (POST)."""
     user = signed_in(request)
@@ -201,9 +198,11 @@ def change_role(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 
 @login_required
+@shows_and_takes_a_form
 def remove_person(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Asked once more (GET), then done (POST)."""
-    shown = taught_course(signed_in(request), slug)
+    user = signed_in(request)
+    shown = taught_course(user, slug)
     enrolment = get_object_or_404(shown.enrolments.select_related("user"), pk=pk)
     if request.method == "POST":
         try:
@@ -212,6 +211,8 @@ def remove_person(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
             messages.error(request, refused.message)
         else:
             messages.success(request, f"{enrolment.user.display_name} is no longer enrolled.")
+            if enrolment.user == user:
+                return redirect("classroom:courses")  # who has left a course no longer sees its people
         return redirect("classroom:people", slug)
     return render(request, "classroom/remove_person.html", {"course": shown, "enrolment": enrolment})
 
@@ -236,6 +237,7 @@ def lesson(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 
 @login_required
+@shows_and_takes_a_form
 def create_lesson(request: HttpRequest, slug: str) -> HttpResponse:
     of = taught_course(signed_in(request), slug)
     form = LessonForm(request.POST or None, instance=Lesson(course=of))
@@ -247,6 +249,7 @@ def create_lesson(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @login_required
+@shows_and_takes_a_form
 def edit_lesson(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     of = taught_course(signed_in(request), slug)
     form = LessonForm(request.POST or None, instance=get_object_or_404(of.lessons, pk=pk))
@@ -259,6 +262,7 @@ def edit_lesson(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 
 @login_required
+@shows_and_takes_a_form
 def delete_lesson(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Asked once more with what goes with it (GET), then done (POST)."""
     of = taught_course(signed_in(request), slug)

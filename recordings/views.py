@@ -53,16 +53,13 @@ def recordings(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     form = SearchForm(user, request.GET)
     page = Paginator(services.find(user, form.wanted()), A_PAGE).get_page(request.GET.get("page"))
-    asked = request.GET.copy()
-    asked.pop("page", None)
     managed = set(
         Recording.objects.managed_by(user).filter(pk__in=[each.pk for each in page]).values_list("pk", flat=True)
     )
     context = {
         "page": page,
         "form": form,
-        "asked": asked.urlencode(),
-        "is_search": any(asked.values()),
+        "is_search": any(value for name, value in request.GET.items() if name != "page"),
         "managed": managed,
     }
     return render(request, "recordings/list.html", context)

@@ -57,3 +57,12 @@ def test_a_script_as_a_title_is_shown_and_not_run(client_of, lesson):
 
 def test_it_is_lecterns(client_of, course):
     assert "<title>Administration | Lectern</title>" in client_of("ada").get("/admin/").content.decode()
+
+
+def test_a_course_does_not_take_the_address_of_another_page(client_of, course):
+    address = f"/admin/classroom/course/{course.pk}/change/"
+    form = {"title": "New", "slug": "new", "created_by": course.created_by_id}
+    form |= {f"{what}-{name}_FORMS": 0 for what in ("enrolments", "lessons") for name in ("TOTAL", "INITIAL")}
+    answer = client_of("ada").post(address, form)
+    assert answer.status_code == 200
+    assert "This is the address of another page." in answer.content.decode()

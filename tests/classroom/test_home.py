@@ -39,3 +39,9 @@ def test_others_courses_are_not_on_it(client_of, lesson, name):
     assert list(answer.context["soon"]) == []
     assert list(answer.context["courses"]) == []
     assert "No courses yet" in answer.content.decode()
+
+
+def test_staff_are_shown_to_the_courses_that_they_see(client_of, course):
+    page = client_of("stella").get("/").content.decode()
+    assert "Once a teacher has enrolled you" not in page
+    assert "As staff you see every course" in page

@@ -16,7 +16,7 @@ def enrolment_of(name: str) -> Enrolment:
     return Enrolment.objects.get(course__slug="biology", user__username=name)
 
 
-@pytest.mark.parametrize("name", ["olga", " olga ", "olga@example.com", "OLGA@EXAMPLE.COM"])
+@pytest.mark.parametrize("name", ["olga", " olga ", "Olga", "olga@example.com", "OLGA@EXAMPLE.COM"])
 @pytest.mark.parametrize("role", ["student", "assistant", "teacher"])
 def test_somebody_is_enrolled_by_username_or_address(client_of, course, olga, name, role):
     answer = client_of("tina").post(URL, {"person": name, "role": role}, follow=True)
@@ -104,6 +104,21 @@ def test_one_of_two_teachers_may_go(client_of, course, tina, theo):
     client_of("tina").post(f"{URL}{enrolment_of('tina').pk}/remove/")
     assert course.role_of(tina) is None
     assert client_of("theo").get("/courses/biology/edit/").status_code == 200
+
+
+def test_who_leaves_a_course_lands_on_a_page_of_their_own(client_of, course, theo):
+    services.enrol(course, theo, "teacher")
+    answer = client_of("tina").post(f"{URL}{enrolment_of('tina').pk}/remove/", follow=True)
+    assert answer.redirect_chain == [("/courses/", 302)]
+    assert "no longer enrolled" in answer.content.decode()
+
+
+def test_of_two_usernames_alike_the_exact_one_is_meant(client_of, course, olga):
+    other = person("OLGA")
+    client_of("tina").post(URL, {"person": "OLGA", "role": "student"})
+    assert (course.role_of(other), course.role_of(olga)) == ("student", None)
+    page = client_of("tina").post(URL, {"person": "Olga", "role": "student"}).content.decode()
+    assert "Several accounts have this name" in page
 
 
 def test_teachers_come_first_and_people_are_found_by_name(client_of, course):
