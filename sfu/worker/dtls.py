@@ -96,8 +96,8 @@ class DtlsServer:
     def receive(self, datagram: bytes, now: float) -> None:
         """Never raises: what is malformed is OpenSSL's to ignore, and what is fatal ends in a state."""
         connection = self._connection
-        if connection is None or not datagram:
-            return
+        if connection is None or not datagram or self.state == "closed":
+            return  # OpenSSL reads nothing after a goodbye, but would keep all that it is given
         try:
             if self.state == "connecting":
                 if datagram[0] == ALERT and datagram[3:5] == b"\x00\x00":
@@ -110,7 +110,7 @@ class DtlsServer:
                 self._handshake()
             else:
                 connection.bio_write(datagram)
-                self._read()
+                self._read(len(datagram))
         except SSL.Error as error:
             self._fail(f"{error}")
         self._collect()
@@ -185,11 +185,14 @@ class DtlsServer:
             certificate_digest(certificate, algorithm) == value.upper() for algorithm, value in self._fingerprints
         )
 
-    def _read(self) -> None:
-        """After the handshake only retransmissions and alerts come: there are no data channels yet."""
+    def _read(self, size: int) -> None:
+        """After the handshake only retransmissions and alerts come: there are no data channels yet.
+
+        All of it is read: what stays in OpenSSL's buffer stays there for ever, and before every goodbye.
+        """
         assert self._connection is not None
         try:
-            for _ in range(8):  # records that one datagram may bring
+            for _ in range(size // RECORD_HEADER + 1):  # records that fit into the datagram
                 self._connection.recv(1500)
         except SSL.ZeroReturnError:
             self.state = "closed"

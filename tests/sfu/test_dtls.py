@@ -1,0 +1,89 @@
+"""DTLS without sockets: what an authenticated peer sends after the handshake costs no memory and hides nothing."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+from aiortc.rtcdtlstransport import SRTP_PROFILES
+from OpenSSL import SSL
+
+from sfu.worker.dtls import Certificate, DtlsServer
+from tests.sfu.peer import CERTIFICATE, split_records
+
+
+class Client:
+    """A browser's end of the handshake, hand in hand with the server."""
+
+    def __init__(self) -> None:
+        self.server = DtlsServer(Certificate())
+        fingerprint = CERTIFICATE.getFingerprints()[0]
+        self.server.start([(fingerprint.algorithm, fingerprint.value)])
+        self.ssl = SSL.Connection(CERTIFICATE._create_ssl_context(srtp_profiles=SRTP_PROFILES))
+        self.ssl.set_connect_state()
+        self.ssl.set_ciphertext_mtu(1200)
+        for _ in range(20):
+            try:
+                self.ssl.do_handshake()
+            except SSL.WantReadError:
+                pass
+            self.send(*split_records(self.written()))
+            for datagram in self.server.datagrams_to_send():
+                self.ssl.bio_write(datagram)
+        assert self.server.state == "connected"
+
+    def written(self) -> bytes:
+        try:
+            return self.ssl.bio_read(1 << 20)
+        except SSL.WantReadError:
+            return b""
+
+    def send(self, *datagrams: bytes) -> None:
+        for datagram in datagrams:
+            self.server.receive(datagram, 0.0)
+
+    def data(self, records: int) -> bytes:
+        """One datagram with that many records of one byte each."""
+        for _ in range(records):
+            self.ssl.send(b"x")
+        return self.written()
+
+    def goodbye(self) -> bytes:
+        self.ssl.shutdown()
+        return self.written()
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()
+
+
+def test_a_goodbye_is_heard_whatever_was_sent_before_it(client: Client) -> None:
+    for _ in range(20):
+        client.send(client.data(records=25))
+    assert client.server.state == "connected"
+    client.send(client.goodbye())
+    assert client.server.state == "closed"
+
+
+def test_what_comes_after_the_goodbye_is_not_kept(client: Client) -> None:
+    client.send(client.goodbye())
+    assert client.server.state == "closed"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    junk = b"\x17\xfe\xfd" + bytes(1397)
+    for _ in range(50_000):
+        client.server.receive(junk, 0.0)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # KiB
+    assert grown < 20_000
+
+
+def test_junk_in_the_midst_of_a_class_is_not_kept_either(client: Client) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for first in (20, 21, 22, 23, 24, 63):
+        junk = bytes([first]) + b"\xfe\xfd" + bytes(1397)
+        for _ in range(10_000):
+            client.server.receive(junk, 0.0)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+    assert client.server.state == "connected"
+    client.send(client.goodbye())
+    assert client.server.state == "closed"
