@@ -85,7 +85,7 @@ def _person(username: str) -> User:
 
 def _lesson(course: Course) -> Lesson:
     """A lesson of the course that has no other classroom."""
-    lesson = Lesson.objects.filter(course=course, title="Demo class", room__isnull=True).first()
+    lesson = Lesson.objects.filter(course=course, title="Demo class", rooms__isnull=True).first()
     return lesson or Lesson.objects.create(
         course=course,
         title="Demo class",

@@ -69,7 +69,7 @@ class MeetingViewSet(
         return entry_for(self.request, self.kwargs["code"]).room
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """A room; for a lesson that has one already, that one (200)."""
+        """A room; for a lesson that has an open one already, that one (200)."""
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         asked = serializer.validated_data
@@ -81,7 +81,7 @@ class MeetingViewSet(
             room = Room.objects.create(created_by=user, **asked)
         else:
             asked.pop("lesson")
-            room, made = Room.objects.get_or_create(lesson=lesson, defaults={**asked, "created_by": user})
+            room, made = services.open_room(lesson, **asked, created_by=user)
         answer = self.get_serializer(room).data
         return Response(answer, status=status.HTTP_201_CREATED if made else status.HTTP_200_OK)
 

@@ -19,11 +19,14 @@ def new_room_code() -> str:
 
 
 class Room(models.Model):
-    """The live place of a lesson, or of no lesson at all (then it belongs to its creator)."""
+    """The live place of a lesson, or of no lesson at all (then it belongs to its creator).
+
+    A class that has ended keeps its room, with chat, attendance and recordings; beginning again makes another.
+    """
 
     code = models.SlugField(unique=True, max_length=64, default=new_room_code)
     title = models.CharField(max_length=200)
-    lesson = models.OneToOneField(Lesson, null=True, blank=True, on_delete=models.CASCADE, related_name="room")
+    lesson = models.ForeignKey(Lesson, null=True, blank=True, on_delete=models.CASCADE, related_name="rooms")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     capacity = models.PositiveIntegerField(default=100)
     guests_allowed = models.BooleanField(default=False)
@@ -37,12 +40,19 @@ class Room(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["lesson"], condition=Q(ended_at=None), name="one_open_room_a_lesson")
+        ]
 
     def __str__(self) -> str:
         return self.title
 
     def get_absolute_url(self) -> str:
         return reverse("meetings:room", args=[self.code])
+
+    @property
+    def is_open(self) -> bool:
+        return self.ended_at is None or self.always_open
 
 
 class Participant(models.Model):

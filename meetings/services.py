@@ -76,7 +76,7 @@ def get_room_for(user: User | AnonymousUser, code: str, token: str = "") -> Entr
         if participant.removed_at:
             raise NotAllowed("removed")
         entry = replace(entry, role=participant.given_role or entry.role, known=participant)
-    if room.ended_at is not None and not room.always_open:
+    if not room.is_open:
         raise NotAllowed("ended")
     return entry
 
@@ -143,7 +143,7 @@ def admit(participant_id: int, *, display_name: str, session: str) -> Admission:
         participant = Participant.objects.select_related("room").get(pk=participant_id)
         if participant.removed_at:
             raise NotAllowed("removed")
-        if participant.room.ended_at and not participant.room.always_open:
+        if not participant.room.is_open:
             raise NotAllowed("ended")
         if display_name != participant.name:
             participant.name = display_name
@@ -189,11 +189,42 @@ def end(room: Room) -> None:
         Participant.objects.filter(room=room).exclude(given_role="").update(given_role="")
 
 
+def current_room(lesson: Lesson) -> Room | None:
+    """The one that is open, else the one that was open last."""
+    rooms = list(lesson.rooms.order_by("-created_at"))
+    return next((room for room in rooms if room.is_open), rooms[0] if rooms else None)
+
+
 def room_of_lesson(lesson: Lesson) -> Room:
-    """The lesson's room, made when there is none. Whoever comes first, it belongs to the course."""
-    by = lesson.course.created_by
-    room, _ = Room.objects.get_or_create(lesson=lesson, defaults={"title": lesson.title, "created_by": by})
-    return room
+    """Where its class is, or was; made when there never was one. Whoever comes first, it belongs to the course."""
+    return current_room(lesson) or open_room(lesson, title=lesson.title, created_by=lesson.course.created_by)[0]
+
+
+def open_room(lesson: Lesson, **facts: Any) -> tuple[Room, bool]:
+    """The lesson's open room, and whether it was made, with these facts. There is one, however many ask at once."""
+    room = current_room(lesson)
+    if room is not None and room.is_open:
+        return room, False
+    return Room.objects.get_or_create(lesson=lesson, ended_at=None, defaults=facts)
+
+
+def begin_again(lesson: Lesson, *, by: User) -> Room:
+    """Another class of the lesson after one has ended, in a new room with the old one's rules. Twice does no harm.
+
+    The old room keeps what happened in it. Who was removed from it may come to the new one; guests need new links.
+    """
+    last = room_of_lesson(lesson)
+    rules = {"capacity": last.capacity, "guests_allowed": last.guests_allowed, "settings": last.settings}
+    return open_room(lesson, title=lesson.title, created_by=by, **rules)[0]
+
+
+def begun_again(code: str, user: User | AnonymousUser) -> Room | None:
+    """Where the class goes on whose room of that code has ended, for somebody of the course."""
+    ended = Room.objects.select_related("lesson__course").filter(code=code).exclude(lesson=None).first()
+    if ended is None or ended.lesson is None or role_of(user, ended) is None:
+        return None
+    room = current_room(ended.lesson)
+    return room if room is not None and room.is_open else None
 
 
 def may_open_room(user: User, lesson: Lesson | None) -> bool:

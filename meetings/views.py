@@ -7,12 +7,14 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
 
+from accounts.models import User
 from classroom.models import Lesson
 from meetings import permissions, services
 from meetings.limits import too_many_wrong_codes
@@ -29,7 +31,7 @@ CLOSED: dict[str, tuple[int, str, str]] = {
     "forbidden": (403, "This class is not open to you", "Ask its teacher to enrol you, or to send you a guest's link."),
     "guests": (403, "This class takes no guests", "Sign in with your own account, or ask the teacher."),
     "removed": (403, "You were removed from this class", "Only a host of the class can let you in again."),
-    "ended": (410, "This class has ended", "Recordings and materials are on the lesson's page."),
+    "ended": (410, "This class has ended", "Recordings are on the lesson's page, where its teacher can begin again."),
     "full": (409, "This class is full", "Try again when somebody has left."),
     "unauthenticated": (403, "This link does not work any more", "Links expire. Ask the teacher for a new one."),
     "too_many": (429, "Too many wrong links", "Wait a minute, then open the link that you were given."),
@@ -46,6 +48,8 @@ def room(request: HttpRequest, code: str) -> HttpResponse:
     except NotAllowed as refused:
         if refused.reason == "unauthenticated" and not given:
             return redirect_to_login(request.get_full_path())
+        if refused.reason == "ended" and (again := services.begun_again(code, request.user)):
+            return redirect(again)  # a link of before, kept or shared
         if refused.reason == "unknown" and too_many_wrong_codes(request.META.get("REMOTE_ADDR", "")):
             return closed(request, "too_many")
         return closed(request, refused.reason)
@@ -101,9 +105,38 @@ def closed(request: HttpRequest, reason: str) -> HttpResponse:
     return render(request, "meetings/closed.html", context, status=status)
 
 
+def visible_lesson(request: HttpRequest, pk: int) -> Lesson:
+    return get_object_or_404(Lesson.objects.visible_to(request.user).select_related("course"), pk=pk)
+
+
 @require_GET
 @login_required
 def lesson(request: HttpRequest, pk: int) -> HttpResponse:
     """To the lesson's classroom, which is made when somebody of the course comes for the first time."""
-    found = get_object_or_404(Lesson.objects.visible_to(request.user), pk=pk)
-    return redirect(services.room_of_lesson(found))
+    return redirect(services.room_of_lesson(visible_lesson(request, pk)))
+
+
+@never_cache
+@require_GET
+@login_required
+def entrance(request: HttpRequest, pk: int) -> HttpResponse:
+    """The way into the classroom, for the lesson's page: in, or begin again what has ended."""
+    assert isinstance(request.user, User)
+    shown = visible_lesson(request, pk)
+    room = services.current_room(shown)
+    context = {
+        "lesson": shown,
+        "ended_at": room.ended_at if room and not room.is_open else None,
+        "may_begin": services.may_open_room(request.user, shown),
+    }
+    return render(request, "meetings/entrance.html", context)
+
+
+@require_POST
+@login_required
+def begin_again(request: HttpRequest, pk: int) -> HttpResponse:
+    assert isinstance(request.user, User)
+    found = visible_lesson(request, pk)
+    if not services.may_open_room(request.user, found):
+        raise PermissionDenied("Only the lesson's teachers can begin its class again.")
+    return redirect(services.begin_again(found, by=request.user))
