@@ -299,10 +299,10 @@ test("a short 'disconnected' heals by itself and costs no request", async () => 
 test("pictures that nobody looks at are paused, voices never", async () => {
   await inClass();
   await enough(() => server.of("consumer:resume").length === 2, "resuming");
-  engine.receiver.lookAt(() => false);
+  engine.receiver.lookAt(() => null);
   await settle();
   assert.equal(server.of("consumer:pause").length, 1);
-  engine.receiver.lookAt(() => true);
+  engine.receiver.lookAt(() => ({}));
   await settle();
   assert.equal(server.of("consumer:resume").length, 3);
 });
@@ -387,4 +387,51 @@ test("another microphone while muted is put in place without being heard", async
   await engine.sender.publish("microphone", track("audio"), { paused: true });
   assert.equal(engine.sender.isSending("microphone"), false);
   assert.equal(server.of("produce:resume").length, 0);
+});
+
+test("a picture's size is told before it is resumed, a change of it once the page is calm, and no size where nobody looks", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  engine.receiver.lookAt(() => ({ width: 640, height: 360, priority: 1 }));
+  await inClass();
+  for (let turn = 0; turn < 20 && server.of("consumer:resume").length < 2; turn++) await settle();
+  const [camera] = engine.receiver.received.filter(({ producer }) => producer.kind === "video").map(({ consumer }) => consumer.id);
+  const about = server.requests.filter(([event, data]) => event.startsWith("consumer:") && data.consumer_id === camera);
+  assert.deepEqual(about, [
+    ["consumer:prefer", { consumer_id: camera, width: 640, height: 360, priority: 1 }], ["consumer:resume", { consumer_id: camera }],
+  ]);
+  for (const width of [700, 800, 1280]) {
+    engine.receiver.lookAt(() => ({ width, height: 720, priority: 3 }));
+    mock.timers.tick(100);
+  }
+  assert.equal(server.of("consumer:prefer").length, 1);
+  mock.timers.tick(300);
+  assert.deepEqual(server.of("consumer:prefer").at(-1), { consumer_id: camera, width: 1280, height: 720, priority: 3 });
+  engine.receiver.lookAt(() => null);
+  mock.timers.tick(1000);
+  assert.equal(server.of("consumer:prefer").length, 2);
+});
+
+test("after a break every size is told again, since the worker may have missed it", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  engine.receiver.lookAt(() => ({ width: 640, height: 360, priority: 1 }));
+  await inClass();
+  for (let turn = 0; turn < 20 && server.of("consumer:resume").length < 2; turn++) await settle();
+  mock.timers.tick(300);
+  assert.equal(server.of("consumer:prefer").length, 1);
+  await engine.joined(joinAnswer(alive()));
+  mock.timers.tick(300);
+  assert.equal(server.of("consumer:prefer").length, 2);
+});
+
+test("a picture that the line does not carry is told as such, and told again when it comes back", async () => {
+  await inClass();
+  await enough(() => engine.receiver.received.length === 2, "both streams");
+  const told = [];
+  engine.receiver.on("layers", ({ producer, starved }) => told.push([producer.producer_id, starved]));
+  const { id } = engine.receiver.received.find(({ producer }) => producer.kind === "video").consumer;
+  engine.receiver.layers({ consumer_id: id, spatial: 0, temporal: 1 });
+  engine.receiver.layers({ consumer_id: id, spatial: null, temporal: null });
+  engine.receiver.layers({ consumer_id: id, spatial: 2, temporal: 2 });
+  engine.receiver.layers({ consumer_id: "of nobody", spatial: null, temporal: null });
+  assert.deepEqual(told, [["tina-camera", true], ["tina-camera", false]]);
 });

@@ -172,10 +172,11 @@ function permissions() {
 function lookAround() {
   const asleep = phone && document.hidden;
   engine.receiver.lookAt((producer) => {
-    if (asleep || (saver && producer.source === "camera")) return false;
+    if (asleep || (saver && producer.source === "camera")) return null;
     const id = `${producer.participant_id}/${producer.source}`;
     // A tile that is still to be made for it counts as looked at; a grid page that was turned does not.
-    return visibleTiles.has(id) || producer.source === "screen" || !room.participant(producer.participant_id) || visibleTiles.size === 0;
+    const looked = visibleTiles.has(id) || producer.source === "screen" || !room.participant(producer.participant_id) || visibleTiles.size === 0;
+    return looked ? {} : null;
   });
 }
 

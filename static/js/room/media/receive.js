@@ -11,11 +11,18 @@ import { Emitter } from "../emitter.js";
  * @typedef {import('../types.js').ProducerInfo} ProducerInfo
  * @typedef {import('../types.js').Request} Request
  * @typedef {import('./link.js').MediaLink} MediaLink
- * @typedef {{producer: ProducerInfo, consumer: Consumer, paused: boolean}} Received `paused`: by us, as nobody looks
- * @typedef {{track: {producer: ProducerInfo, track: MediaStreamTrack}, gone: {producer: ProducerInfo}}} ReceiverEvents
+ * @typedef {{width?: number, height?: number, priority?: number}} Look how large a picture is shown, in device pixels, and how much it matters: 1 to 4
+ * @typedef {{producer: ProducerInfo, consumer: Consumer, paused: boolean, starved: boolean, told: string}} Received `paused`:
+ *   by us, as nobody looks; `starved`: by the worker, as the line is too thin; `told`: the look that the worker knows of
+ * @typedef {{
+ *   track: {producer: ProducerInfo, track: MediaStreamTrack},
+ *   gone: {producer: ProducerInfo},
+ *   layers: {producer: ProducerInfo, starved: boolean},
+ * }} ReceiverEvents
  */
 
 const TRIES = 6; // then a stream counts as gone until the list changes
+const CALM = 300; // ms without a change before sizes are told: a window that is dragged is not told of pixel by pixel
 
 /** @extends {Emitter<ReceiverEvents>} */
 export class Receiver extends Emitter {
@@ -28,8 +35,10 @@ export class Receiver extends Emitter {
   #received = new Map();
   /** @type {Set<string>} producer ids being consumed or waiting for another try */
   #busy = new Set();
-  /** @type {(producer: ProducerInfo) => boolean} */
-  #looksAt = () => true;
+  /** @type {(producer: ProducerInfo) => Look | null} */
+  #look = () => ({});
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #calm;
 
   /** @param {Request} request */
   constructor(request) {
@@ -50,12 +59,26 @@ export class Receiver extends Emitter {
   }
 
   /**
-   * Save what nobody looks at: pictures on another page of the grid, or all cameras on a thin line.
-   * @param {(producer: ProducerInfo) => boolean} looksAt
+   * Receive what is looked at, no larger than it is shown. Null saves what nobody sees: pictures on another page of the
+   * grid, or all cameras on a thin line. Voices are always heard.
+   * @param {(producer: ProducerInfo) => Look | null} look
    */
-  lookAt(looksAt) {
-    this.#looksAt = looksAt;
+  lookAt(look) {
+    this.#look = look;
     for (const received of this.#received.values()) void this.#matchPause(received);
+    this.#tellSoon();
+  }
+
+  /**
+   * The worker chose other layers for us. None at all means that the line carries nothing of this picture for now.
+   * @param {{consumer_id: string, spatial: number | null}} change
+   */
+  layers({ consumer_id, spatial }) {
+    const received = this.received.find(({ consumer }) => consumer.id === consumer_id);
+    const starved = spatial === null;
+    if (!received || received.starved === starved) return;
+    received.starved = starved;
+    this.emit("layers", { producer: received.producer, starved });
   }
 
   /** @param {MediaLink} link */
@@ -68,6 +91,7 @@ export class Receiver extends Emitter {
   /** The link is gone with all consumers; the list of wanted streams stays. */
   detach() {
     this.#link = null;
+    clearTimeout(this.#calm);
     this.#busy.clear();
     for (const id of [...this.#received.keys()]) this.#drop(id, false);
   }
@@ -82,7 +106,9 @@ export class Receiver extends Emitter {
     for (const received of this.#received.values()) {
       const event = received.paused ? "consumer:pause" : "consumer:resume";
       this.#request(event, { consumer_id: received.consumer.id }).catch(() => {});
+      received.told = "";
     }
+    this.#tellSoon();
     this.#consumeMissing();
   }
 
@@ -127,7 +153,7 @@ export class Receiver extends Emitter {
         return;
       }
       const current = /** @type {ProducerInfo} */ (this.#wanted.get(id)); // it may have been muted meanwhile
-      const received = { producer: current, consumer, paused: true };
+      const received = { producer: current, consumer, paused: true, starved: false, told: "" };
       this.#received.set(id, received);
       this.emit("track", { producer: current, track: consumer.track });
       await this.#matchPause(received);
@@ -147,9 +173,10 @@ export class Receiver extends Emitter {
 
   /** @param {Received} received */
   async #matchPause(received) {
-    const paused = received.producer.kind === "video" && !this.#looksAt(received.producer);
+    const paused = received.producer.kind === "video" && this.#look(received.producer) === null;
     if (paused === received.paused) return;
     received.paused = paused;
+    if (!paused) this.#tell(received); // first, so that the first picture has the right size already
     if (paused) received.consumer.pause();
     else received.consumer.resume();
     try {
@@ -158,6 +185,22 @@ export class Receiver extends Emitter {
       const { code } = /** @type {{code?: string}} */ (error);
       if (code === "not_found") this.closed(received.consumer.id);
     }
+  }
+
+  #tellSoon() {
+    clearTimeout(this.#calm);
+    this.#calm = setTimeout(() => {
+      for (const received of this.#received.values()) if (!received.paused) this.#tell(received);
+    }, CALM);
+  }
+
+  /** @param {Received} received */
+  #tell(received) {
+    const { width, height, priority } = (received.producer.kind === "video" && this.#look(received.producer)) || {};
+    const look = JSON.stringify({ width, height, priority });
+    if (!width || look === received.told) return;
+    received.told = look;
+    this.#request("consumer:prefer", { consumer_id: received.consumer.id, width, height, priority }).catch(() => {});
   }
 
   /** @param {string} id @param {boolean} [tell] whether the server still has the consumer and is to close it */
