@@ -3,7 +3,7 @@ import { mock, test } from "node:test";
 import { actionFor } from "../../static/js/room/keys.js";
 import { arrange, gridRects, orderSeats, stageRects } from "../../static/js/room/layout.js";
 import { SilenceWatch, SpeakingTracker } from "../../static/js/room/media/levels.js";
-import { QualityMeter, qualityOf, summarise } from "../../static/js/room/media/stats.js";
+import { isThin, QualityMeter, qualityOf, summarise } from "../../static/js/room/media/stats.js";
 import { Outbox } from "../../static/js/room/outbox.js";
 import { settle } from "./helpers.mjs";
 
@@ -128,6 +128,13 @@ test("loss is of the last seconds: a bad minute is forgotten when the line is go
   meter.update([stream({ packets: 100, packetsLost: 0 })]);
   assert.equal(meter.update([stream({ packets: 180, packetsLost: 20 })]).get("tina"), "critical");
   assert.equal(meter.update([stream({ packets: 380, packetsLost: 20 })]).get("tina"), "good");
+});
+
+test("our own line is poor when most pictures are; one sender's bad line, or our own way up, is not it", () => {
+  assert.equal(isThin(new Map([["a", "danger"], ["b", "critical"], ["c", "good"]]), "me"), true);
+  assert.equal(isThin(new Map([["a", "danger"], ["b", "good"], ["c", "good"]]), "me"), false);
+  assert.equal(isThin(new Map([["me", "critical"]]), "me"), false);
+  assert.equal(isThin(new Map(), "me"), false);
 });
 
 test("a report tells milliseconds, percent and bits a second of the time since the last", () => {

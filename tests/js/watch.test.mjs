@@ -1,27 +1,52 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
+import { Emitter } from "../../static/js/room/emitter.js";
+import { RoomState } from "../../static/js/room/room_state.js";
 import { Watch } from "../../static/js/room/watch.js";
-import { settle } from "./helpers.mjs";
+import { settle, snapshot } from "./helpers.mjs";
 
-let requests, session, watch;
+let requests, session, room, received, own, watch, told;
 
 beforeEach(() => {
   mock.timers.enable({ apis: ["setInterval"] });
-  requests = [];
-  session = { inClass: true };
+  mock.method(performance, "now", () => now);
+  [requests, received, told, now] = [[], [], [], 1000];
+  own = { sends: false, level: null };
+  session = Object.assign(new Emitter(), { inClass: true });
+  room = new RoomState();
+  room.join(snapshot());
   watch = new Watch({
-    session,
+    session, room,
     connection: { request: async (event, data) => requests.push([event, data]) },
-    room: { you: { participant_id: "sam" } },
-    engine: { link: null, receiver: { received: [] } },
-    controls: { sends: () => false },
-    meter: { read: () => null },
+    engine: { link: null, receiver: { get received() { return received; } } },
+    controls: { sends: () => own.sends },
+    meter: { read: () => own.level },
   });
+  for (const event of ["speaker", "handGoesDown", "handDown"]) watch.on(event, (data) => told.push(data ?? event));
+  watch.start();
 });
-afterEach(() => mock.timers.reset());
+afterEach(() => {
+  mock.timers.reset();
+  mock.restoreAll();
+});
+
+let now;
+let speaking = new Set();
+function pass(ms) {
+  const off = watch.on("speaking", (set) => (speaking = set));
+  for (let passed = 0; passed < ms; passed += 100) {
+    now += 100;
+    mock.timers.tick(100);
+  }
+  off();
+  return [...speaking].sort();
+}
+const voice = (participant_id, level) => ({
+  producer: { participant_id, source: "microphone", paused: false },
+  consumer: { rtpReceiver: { getSynchronizationSources: () => [{ audioLevel: level }] } },
+});
 
 test("the line is tried every five seconds even when no media flow, so that a dead one is noticed", async () => {
-  watch.start();
   mock.timers.tick(5000);
   await settle();
   assert.deepEqual(requests, [["stats:report", {}]]);
@@ -29,4 +54,52 @@ test("the line is tried every five seconds even when no media flow, so that a de
   mock.timers.tick(10_000);
   await settle();
   assert.equal(requests.length, 1);
+});
+
+test("as long as the server says nothing, who is loudest here is the speaker", () => {
+  received = [voice("tina", 0.2), voice("mei", 0.4)];
+  assert.deepEqual(pass(2000), ["mei", "tina"]);
+  assert.deepEqual(told, ["mei"]);
+});
+
+test("the server's speaker is framed until it names another, and so are all who speak by its word", () => {
+  room.apply("speaker:active", { participant_id: "tina", levels: { tina: 90, mei: 80 } });
+  assert.deepEqual(pass(5000), ["mei", "tina"]);
+  room.apply("speaker:active", { participant_id: "mei", levels: { mei: 80 } });
+  assert.deepEqual(pass(1000), ["mei"]);
+  room.apply("speaker:active", { participant_id: null, levels: {} });
+  assert.deepEqual(pass(1000), []);
+  assert.deepEqual(told, ["tina", "mei"], "nobody speaking takes no large picture away");
+});
+
+test("one's own voice is framed but never shown large, and what is heard here does not overrule the server", () => {
+  room.apply("speaker:active", { participant_id: "sam", levels: { sam: 90 } });
+  received = [voice("tina", 0.9)];
+  assert.deepEqual(pass(3000), ["sam", "tina"]);
+  assert.deepEqual(told, []);
+});
+
+test("after a break the server's last word counts no more", () => {
+  room.apply("speaker:active", { participant_id: "tina", levels: { tina: 90 } });
+  session.emit("state", { from: "joined", to: "reconnecting", reason: "" });
+  assert.deepEqual(pass(1000), []);
+});
+
+test("speaking with a raised hand says that it goes down, and takes it down", () => {
+  room.apply("hand:raised", { participant_id: "sam", position: 1 });
+  own = { sends: true, level: 0.3 };
+  pass(8000);
+  assert.deepEqual(told, ["handGoesDown", "handDown"]);
+});
+
+test("a hand that is to stay up stays, and one's muted voice lowers nothing", () => {
+  room.apply("hand:raised", { participant_id: "sam", position: 1 });
+  own = { sends: false, level: 0.3 };
+  pass(8000);
+  assert.deepEqual(told, []);
+  own.sends = true;
+  pass(2500);
+  watch.keepHand();
+  pass(20_000);
+  assert.deepEqual(told, ["handGoesDown"]);
 });

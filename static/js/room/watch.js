@@ -4,8 +4,9 @@
  * loudness, one every two seconds at the numbers, a report to the server every five.
  */
 import { Emitter } from "./emitter.js";
+import { HandWatch } from "./hand.js";
 import { receivedLevel, SilenceWatch, SpeakingTracker } from "./media/levels.js";
-import { collectStats, QualityMeter, summarise } from "./media/stats.js";
+import { collectStats, isThin, QualityMeter, summarise } from "./media/stats.js";
 
 const LEVELS_EVERY = 100; // ms
 const QUALITY_EVERY = 2000; // ms
@@ -13,6 +14,7 @@ const REPORT_EVERY = 5000; // ms
 const LOUD = 0.08; // of full scale: somebody speaks into a muted microphone, and not just breathes
 const HINT_EVERY = 30_000; // ms
 const SPEAKER_STAYS = 1500; // ms: the large picture does not jump at every "hm"
+const THIN_FOR = 3; // judgements in a row: 6 s of a poor line, not one bad moment
 
 /**
  * @typedef {{
@@ -20,6 +22,9 @@ const SPEAKER_STAYS = 1500; // ms: the large picture does not jump at every "hm"
  *   speaking: Set<string>,
  *   speaker: string,
  *   quality: Map<string, string>,
+ *   thinLine: undefined,
+ *   handGoesDown: undefined,
+ *   handDown: undefined,
  *   mutedButSpeaking: undefined,
  *   silent: undefined,
  * }} WatchEvents
@@ -32,8 +37,12 @@ export class Watch extends Emitter {
   #silence = new SilenceWatch();
   #quality = new QualityMeter();
   #hintAt = -Infinity;
+  #hand = new HandWatch();
+  #thin = 0; // judgements in a row
   /** @type {string | null} */
   #speaker = null;
+  /** @type {string[] | null} who speaks by the server's word; null: it has not said anything yet */
+  #heard = null;
   /** @type {import('./media/stats.js').StreamStats[]} */
   #reported = [];
 
@@ -49,6 +58,33 @@ export class Watch extends Emitter {
   constructor(parts) {
     super();
     this.#parts = parts;
+    parts.room.on("speaker", (heard) => this.#hear(heard));
+    // After a break, or from another worker, what it says next counts; until then we listen ourselves.
+    parts.session.on("state", ({ to }) => {
+      if (to !== "joined") this.#heard = null;
+    });
+  }
+
+  /** The hand that was about to go down stays up. */
+  keepHand() {
+    this.#hand.keep();
+  }
+
+  /**
+   * The server hears everybody, also those whose voices do not reach this browser: once it tells, it decides.
+   * @param {{participant_id: string | null, levels: Record<string, number>}} heard
+   */
+  #hear({ participant_id, levels }) {
+    this.#heard = Object.keys(levels);
+    if (participant_id && !(participant_id in levels)) this.#heard.push(participant_id);
+    if (participant_id && participant_id !== this.#parts.room.you.participant_id) this.#feature(participant_id);
+  }
+
+  /** @param {string} id the one whose picture is shown large */
+  #feature(id) {
+    if (id === this.#speaker) return;
+    this.#speaker = id;
+    this.emit("speaker", id);
   }
 
   start() {
@@ -76,13 +112,13 @@ export class Watch extends Emitter {
     for (const { producer, consumer } of engine.receiver.received) {
       if (producer.source === "microphone" && !producer.paused) levels.set(producer.participant_id, receivedLevel(consumer.rtpReceiver));
     }
+    for (const id of this.#heard ?? []) levels.set(id, 1); // until it says otherwise
     const speaking = this.#tracker.update(levels, now);
     this.emit("speaking", speaking);
     const [loudest] = [...levels].filter(([id]) => id !== self && speaking.has(id)).sort((a, b) => b[1] - a[1]);
-    if (loudest && loudest[0] !== this.#speaker && now - this.lastSpoke(this.#speaker ?? "") > SPEAKER_STAYS) {
-      this.#speaker = loudest[0];
-      this.emit("speaker", loudest[0]);
-    }
+    if (loudest && this.#heard === null && now - this.lastSpoke(this.#speaker ?? "") > SPEAKER_STAYS) this.#feature(loudest[0]);
+    const hand = this.#hand.update({ up: room.handOf(self) > 0, speaking: sends && speaking.has(self) }, now);
+    if (hand) this.emit(hand === "ask" ? "handGoesDown" : "handDown", undefined);
     if (!sends && level !== null && level > LOUD && now - this.#hintAt > HINT_EVERY) {
       this.#hintAt = now;
       this.emit("mutedButSpeaking", undefined);
@@ -94,7 +130,10 @@ export class Watch extends Emitter {
     const { session, engine, room } = this.#parts;
     if (!session.inClass || !engine.link) return;
     const stats = await collectStats(engine, room.you.participant_id).catch(() => []);
-    this.emit("quality", this.#quality.update(stats));
+    const quality = this.#quality.update(stats);
+    this.emit("quality", quality);
+    this.#thin = isThin(quality, room.you.participant_id) ? this.#thin + 1 : 0;
+    if (this.#thin === THIN_FOR) this.emit("thinLine", undefined);
   }
 
   async #report() {

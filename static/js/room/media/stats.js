@@ -106,6 +106,18 @@ export function qualityOf({ rtt, loss, jitter }) {
 }
 
 /**
+ * Is our own line the poor one? One sender's bad line makes one bad picture, ours makes most of them bad.
+ * @param {Map<string, Quality>} found by participant id
+ * @param {string} self
+ * @returns {boolean}
+ */
+export function isThin(found, self) {
+  const theirs = [...found].filter(([id]) => id !== self).map(([, quality]) => quality);
+  const poor = theirs.filter((quality) => quality === "danger" || quality === "critical").length;
+  return poor * 2 > theirs.length;
+}
+
+/**
  * One line for the server: milliseconds, percent, bit/s, over the last seconds.
  * @param {StreamStats[]} stats
  * @param {StreamStats[]} before the same some seconds ago
