@@ -219,6 +219,7 @@ class Recorder:
         def written(future: asyncio.Future[None]) -> None:
             recording.unwritten -= size
             error = future.exception()
+            recording.lost = recording.lost or error
             if error is not None and self._by_room.get(recording.room) is recording:
                 log.warning("recording_failed", room=recording.room, recording=recording.id, why=str(error))
                 self._fail(recording, error.reason if isinstance(error, CannotRecord) else "internal")
@@ -228,10 +229,13 @@ class Recorder:
     async def _finish(self, recording: Recording) -> None:
         try:
             await self._run(recording.folder.write, recording.take())
+            if recording.lost is not None:
+                raise recording.lost
             await self._run(recording.folder.finish, recording.id, recording.room, recording.started_at)
         except Exception as error:
             log.warning("recording_failed", room=recording.room, recording=recording.id, why=str(error))
-            await self._run(recording.folder.close)
+            self._failed += 1
+            await self._save_what_is_there(recording)
             reason = error.reason if isinstance(error, CannotRecord) else "internal"
             self._on_event(RecordingFailed(room=recording.room, recording=recording.id, reason=reason))
             raise InvalidRequest("media_unavailable", f"the recording could not be completed: {reason}") from error
@@ -240,6 +244,8 @@ class Recorder:
     async def _leave(self, recording: Recording) -> None:
         try:
             await self._run(recording.folder.write, recording.take())
+        except CannotRecord as error:
+            log.warning("recording_cut_short", room=recording.room, recording=recording.id, why=str(error))
         finally:
             await self._run(recording.folder.close)
 

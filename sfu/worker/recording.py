@@ -55,6 +55,7 @@ class Recording:
         self.opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.deaf = False
         self.unwritten = 0  # bytes that the thread has not written yet
+        self.lost: BaseException | None = None  # why something handed over was not written
         self._on_bug = on_bug
         self._wall_offset = time.time() - time.monotonic()
         self.started_at = self.wall()

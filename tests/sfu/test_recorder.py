@@ -1,7 +1,9 @@
 """Recording a room: real packets of a real peer, found again in the folder one by one."""
 
 import asyncio
+import contextlib
 import os
+import resource
 import threading
 import time
 
@@ -402,6 +404,46 @@ async def test_a_disk_that_stands_still_ends_the_recording_not_the_worker(worker
         moves.set()
     # The disk moves again: what was there is complete.
     await until(lambda: read_manifest(worker.recordings / "rec-1"))
+
+
+@contextlib.contextmanager
+def largest_file(size: int):
+    """The kernel takes no byte beyond, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("last", ["in the last piece", "in the piece before it"])
+async def test_a_recording_whose_end_does_not_fit_says_so_and_is_complete_as_far_as_it_got(
+    worker, client, tina, events, last
+):
+    await start(client)
+    folder = worker.recordings / "rec-1"
+    camera = Vp8Sender(CAMERA)
+    sent = camera.frame(400, key=True)
+    for packet in sent[:300]:
+        tina.up.send_rtp(packet)
+    await received(worker, 300)
+    (log,) = folder.glob(f"{tina.producers['camera']}.*")
+    recorder_of_worker = worker.worker.recorder
+    recorder_of_worker._ticking.cancel()  # what comes now is handed over by this test
+    for packet in sent[300:]:
+        tina.up.send_rtp(packet)
+    await until(lambda: worker.worker.media.stats("algebra").producers[0]["streams"][0]["packets"] == 400)
+    with largest_file(log.stat().st_size + 5000):
+        if last == "in the piece before it":
+            # Told of a write that failed only after the recording was asked to end.
+            recorder_of_worker._hand_over(recorder_of_worker._by_room["algebra"], tend=False)
+        with pytest.raises(InvalidRequest, match="disk_full"):
+            await recorder_of_worker.stop("algebra", "rec-1")
+    assert (await event(events, p.RecordingFailed)).reason == "disk_full"
+    assert len(rtp(logs(folder, "camera")[0])) == 300, "whole records, and all that fitted"
+    assert read_manifest(folder) is not None
+    assert worker.worker.heartbeat().counters["recordings_failed"] == 1
 
 
 async def test_a_bug_of_ours_fails_the_recording_loudly(worker, client, events, monkeypatch, caplog):
