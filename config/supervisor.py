@@ -1,7 +1,7 @@
 """The supervisor of a single machine: prepares the data, starts every process of Lectern, restarts what dies.
 
-It owns the web address's listening socket and lends it to the web process, so that a restart of that process never
-refuses a connection: who comes meanwhile waits in the socket's queue.
+It owns the web address's listening socket and lends it to the web processes, so that who comes while one restarts is
+served by another, or waits in the socket's queue.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from config.network import lan_addresses
 DISK_NEEDED = 200 * 1024 * 1024  # bytes: room for the database, logs and some minutes of a recording
 STOP_WITHIN = 8.0  # seconds for all children together; the contract allows 10
 READY_WITHIN = 60.0  # seconds
+WEB_PROCESSES = 2  # when one dies, its people are with the other long before it is back
 MAX_FRAME = 65536  # bytes: a larger WebSocket frame closes its socket with 1009
 
 
@@ -45,6 +46,7 @@ class Options:
     host: str
     port: int
     sfu_workers: int
+    web_processes: int
     https: bool
 
     @classmethod
@@ -53,11 +55,12 @@ class Options:
         try:
             port = int(os.environ.get("PORT") or 8000)
             workers = int(os.environ.get("SFU_WORKERS") or os.cpu_count() or 1)
+            web = int(os.environ.get("WEB_PROCESSES") or WEB_PROCESSES)
         except ValueError as error:
-            raise CannotStart(f"PORT and SFU_WORKERS must be whole numbers: {error}") from None
-        if not 0 < port < 65536 or not 0 < workers <= 256:
-            raise CannotStart("PORT must be 1 to 65535 and SFU_WORKERS 1 to 256.")
-        return cls(os.environ.get("HOST") or ("0.0.0.0" if https else "127.0.0.1"), port, workers, https)  # noqa: S104
+            raise CannotStart(f"PORT, SFU_WORKERS and WEB_PROCESSES must be whole numbers: {error}") from None
+        if not 0 < port < 65536 or not 0 < workers <= 256 or not 0 < web <= 64:
+            raise CannotStart("PORT must be 1 to 65535, SFU_WORKERS 1 to 256 and WEB_PROCESSES 1 to 64.")
+        return cls(os.environ.get("HOST") or ("0.0.0.0" if https else "127.0.0.1"), port, workers, web, https)  # noqa: S104
 
     @property
     def is_loopback(self) -> bool:
@@ -135,7 +138,8 @@ class Supervisor:
         for number, port in enumerate(self.media_ports()):
             environ = {"SFU_WORKER_ID": f"sfu-{number}", "SFU_PORT": str(port)}
             self.start(Child(f"sfu-{number}", lambda: [python, "-m", "sfu"], environ))
-        self.start(self.web_child())
+        for child in self.web_children():
+            self.start(child)
         celery = [python, "-m", "celery", "-A", "config"]
         # Two at once: a long composition never keeps a small task waiting. TERM would wait for the running ones;
         # QUIT ends them at once, and they are taken up again at the next start.
@@ -149,7 +153,7 @@ class Supervisor:
         pidfile = settings.DATA_DIR / "celerybeat.pid"
         self.start(Child("beat", lambda: [*celery, "beat", "--loglevel", "WARNING", "--pidfile", fresh(pidfile)]))
 
-    def web_child(self) -> Child:
+    def web_children(self) -> list[Child]:
         assert self.listener is not None
         daphne = [sys.executable, "-m", "daphne", "-v", "0", "--no-server-name", "--ping-interval", "20"]
         daphne += ["--websocket-max-message-size", str(MAX_FRAME), "--websocket-max-frame-size", str(MAX_FRAME)]
@@ -157,13 +161,17 @@ class Supervisor:
         environ = {"ALLOWED_HOSTS": ",".join(self.allowed_hosts())}
         if not self.options.https:
             fd = self.listener.fileno()
-            return Child("web", lambda: [*daphne, "--fd", str(fd), application], environ, pass_fds=(fd,))
-        # Twisted has no TLS endpoint over an inherited socket, so this child opens the port itself.
+            command = [*daphne, "--fd", str(fd), application]
+            return [
+                Child(f"web-{number}", lambda: command, environ, pass_fds=(fd,))
+                for number in range(self.options.web_processes)
+            ]
+        # Twisted has no TLS endpoint over an inherited socket, so one process opens the port itself.
         self.listener.close()
         key, certificate = tls.self_signed(settings.DATA_DIR / "tls", ["localhost", "127.0.0.1", *lan_addresses()])
         host, port = self.options.host.replace(":", "\\:"), self.options.port
         endpoint = f"ssl:{port}:interface={host}:privateKey={key}:certKey={certificate}"
-        return Child("web", lambda: [*daphne, "--endpoint", endpoint, application], environ)
+        return [Child("web-0", lambda: [*daphne, "--endpoint", endpoint, application], environ)]
 
     def allowed_hosts(self) -> list[str]:
         own = [] if self.options.host in {"0.0.0.0", "::"} else [self.options.host]  # noqa: S104

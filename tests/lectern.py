@@ -124,9 +124,12 @@ class Lectern:
                 found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         return found
 
+    def pids_of(self, what: str) -> list[int]:
+        """The children whose command line has `what` in it, oldest first."""
+        return sorted(pid for pid, command in self.children().items() if what in command)
+
     def pid_of(self, what: str) -> int:
-        """The oldest child whose command line has `what` in it."""
-        return min(pid for pid, command in self.children().items() if what in command)
+        return self.pids_of(what)[0]
 
     def kill(self, what: str) -> int:
         """kill -9 of one of our own children; its id."""

@@ -36,9 +36,10 @@ def test_it_tells_the_address_and_the_demo_sign_ins(lectern: Lectern) -> None:
 
 @pytest.mark.parametrize("what", PROCESSES)
 def test_a_child_that_is_killed_is_started_again(lectern: Lectern, what: str) -> None:
-    before = lectern.kill(what)
+    before = set(lectern.pids_of(what))
+    lectern.kill(what)
     wait_until(
-        lambda: any(what in command and pid > before for pid, command in lectern.children().items()),
+        lambda: len(lectern.pids_of(what)) == len(before) and set(lectern.pids_of(what)) != before,
         within=20,
         what=f"{what} being started again",
     )
