@@ -146,6 +146,10 @@ class Lease:
                 for track in tracks
             )
 
+    def uploading_again(self) -> None:
+        """An earlier try has noted the tracks and got no further."""
+        self._move(State.COMPOSING, state=State.UPLOADING, progress=100)
+
     def ready(self, stored: Stored, quality: str) -> None:
         with transaction.atomic():
             self._move(
@@ -169,11 +173,12 @@ class Lease:
             self._move(WORKING, state=State.QUEUED, reason=reason[:500], progress=0, lease_until=until)
             _queue(self.pk, countdown=wait)
 
-    def give_back(self, after: float) -> None:
-        """Nothing was tried: a media worker still writes in the folder."""
+    def give_back(self, after: float, reason: str = "") -> None:
+        """No try of ours: a media worker still writes in the folder, or the storage is away."""
         with transaction.atomic():
             until = timezone.now() + timedelta(seconds=after) + ASK_AGAIN
-            self._move(WORKING, state=State.QUEUED, progress=0, attempts=F("attempts") - 1, lease_until=until)
+            back = {"attempts": F("attempts") - 1, "progress": 0, "reason": reason[:500]}
+            self._move(WORKING, state=State.QUEUED, lease_until=until, **back)
             _queue(self.pk, countdown=after)
 
 

@@ -16,11 +16,16 @@ from django.utils.http import content_disposition_header
 
 LINK_LIVES = 300  # seconds
 CHUNK = 1024 * 1024  # bytes
+ASK_LATER = {408, 429}  # HTTP: the request took too long, or came too soon
 CONTENT_TYPE = "video/mp4"
 
 
 class NotStored(Exception):
-    """The storage does not give back what it was given."""
+    """The storage refuses the file, or does not give back what it was given. The message is for people."""
+
+
+class StorageAway(Exception):
+    """The storage cannot be reached, or fails for a reason of its own: later is better. The message is for people."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,16 @@ def key_of(public_id: str, quality: str) -> str:
 
 
 def store(path: Path, key: str) -> Stored:
-    """Put a file there and read it back. Raises NotStored, and whatever the storage raises (it may be away)."""
+    """Put a file there and read it back. Raises NotStored, StorageAway, and OSError of a local disk."""
+    try:
+        return _store(path, key)
+    except Exception as error:
+        if (told := _of_an_object_store(error)) is not None:
+            raise told from error
+        raise
+
+
+def _store(path: Path, key: str) -> Stored:
     storage = recordings_storage()
     with path.open("rb") as source:
         size, sha256 = digest(source)
@@ -54,6 +68,21 @@ def store(path: Path, key: str) -> Stored:
         if digest(kept) != (size, sha256):
             raise NotStored("The storage gives back other bytes than were sent.")
     return Stored(key, size, sha256)
+
+
+def _of_an_object_store(error: Exception) -> NotStored | StorageAway | None:
+    """What its client raises, told apart by whether waiting can help. None: another's error."""
+    from botocore import exceptions as boto  # local files do without it
+
+    if isinstance(error, boto.ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        kind = StorageAway if status >= 500 or status in ASK_LATER else NotStored
+        return kind(f"The object store answers: {error}")
+    if isinstance(error, boto.ConnectionError | boto.HTTPClientError | boto.IncompleteReadError):
+        return StorageAway(f"The object store cannot be reached: {type(error).__name__}")
+    if isinstance(error, boto.BotoCoreError):
+        return NotStored(f"The object store cannot be used: {error}")
+    return None
 
 
 def digest(file: IO[bytes] | File[Any]) -> tuple[int, str]:

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 QUALITY = "720p"
 SWEEP_EVERY = 10.0  # seconds; the schedule stands in apps.py
 EXPIRE_EVERY = 3600.0  # seconds
+UPLOAD_AGAIN = 20.0  # seconds: a storage that comes back has the composition within a minute
 PROGRESS_EVERY = 1.0  # seconds between two looks of the page
 UNKNOWN_FAILURE = "Composing failed for a reason of ours; the log of the Celery worker tells it."
 
@@ -55,6 +56,9 @@ def _try(lease: Lease) -> None:
         raise
     except StillRecording:
         lease.give_back(after=SWEEP_EVERY)
+    except storage.StorageAway as error:
+        log.warning("recording %s waits for its storage: %s (%s)", lease.pk, error, error.__cause__)
+        lease.give_back(after=UPLOAD_AGAIN, reason=str(error))
     except NothingRecorded as error:
         lease.failed(str(error), final=True)
     except CompositionFailed as error:
@@ -80,9 +84,12 @@ def _compose(lease: Lease) -> None:
     folder = recording.folder
     finishing.complete(folder, time.time())
     out = folder / f"{QUALITY}.mp4"
-    composed = compose(folder, out, _Progress(lease))
-    names = {entry.peer: entry.name for entry in read_timeline(folder) if isinstance(entry, Joined)}
-    lease.uploading(composed.tracks, names, composed.duration)
+    if out.is_file() and recording.tracks.exists():
+        lease.uploading_again()  # composed by an earlier try, which could not store it
+    else:
+        composed = compose(folder, out, _Progress(lease))
+        names = {entry.peer: entry.name for entry in read_timeline(folder) if isinstance(entry, Joined)}
+        lease.uploading(composed.tracks, names, composed.duration)
     stored = storage.store(out, storage.key_of(recording.public_id, QUALITY))
     lease.ready(stored, QUALITY)
     # Stored and verified, and the database says so: only now may the tracks go. The timeline stays, it is small.

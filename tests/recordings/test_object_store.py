@@ -1,59 +1,296 @@
-"""Links to an S3 object store: made after the access check, short-lived, saying what the file is called.
-
-Making a link asks nobody, so no store is needed here.
-"""
+"""Recordings in an S3 object store: a real one, and a proxy before it that breaks when a test says so."""
 
 from __future__ import annotations
 
+import secrets
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from botocore.compat import get_current_datetime
 from django.conf import LazySettings
+from django.core.files.storage import storages
 from django.urls import reverse
+from django.utils import timezone
 
-from recordings.models import Recording
+from recordings import states, storage, tasks
+from recordings.models import Composition, Recording
+from tests.breaking_proxy import BreakingProxy, breaking_proxy
+from tests.object_store import ObjectStore, running_object_store
+from tests.recordings.conftest import CONTENT, Sent
+from tests.recordings.synthetic import SyntheticClass, person
+from tests.redis_server import free_port
 from tests.world import ClientOf
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+# The composer's lease is renewed by a thread with a database connection of its own.
+pytestmark = pytest.mark.django_db(transaction=True)
+State = Recording.State
+MEGABYTE = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    with running_object_store(tmp_path_factory.mktemp("swift")) as store:
+        yield store
+
+
+@dataclass
+class Bucket:
+    """An empty bucket, reached through the proxy, which `recordings.storage` is set to."""
+
+    name: str
+    client: S3Client
+    proxy: BreakingProxy
+
+    def keys(self) -> list[str]:
+        return [found["Key"] for found in self.client.list_objects_v2(Bucket=self.name).get("Contents", [])]
+
+    def read(self, key: str) -> bytes:
+        return self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+
+
+def use(settings: LazySettings, options: dict[str, Any]) -> None:
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "recordings": {
+            "BACKEND": "storages.backends.s3.S3Storage",
+            "OPTIONS": {**settings.S3_OPTIONS, **options},
+        },
+    }
 
 
 @pytest.fixture
-def object_store(ready: Recording, settings: LazySettings) -> Recording:
-    options = {
-        **settings.S3_OPTIONS,
-        "endpoint_url": "https://store.example",
-        "bucket_name": "class",
-        "access_key": "key",
-        "secret_key": "a-secret",
-        "region_name": "eu",
-    }
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "recordings": {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": options},
-    }
+def bucket(
+    object_store: ObjectStore, places: Path, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bucket]:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")  # fewer than in life: between them the client waits for seconds
+    name = f"school-{secrets.token_hex(4)}"
+    with breaking_proxy(object_store.port) as proxy:
+        use(settings, object_store.options(name, proxy.url))
+        kept: Any = storages["recordings"]
+        client: S3Client = kept.connection.meta.client
+        client.create_bucket(Bucket=name)
+        yield Bucket(name, client, proxy)
+
+
+@pytest.fixture
+def stored(bucket: Bucket, ready: Recording) -> Recording:
+    """A recording whose composition (CONTENT) lies in the bucket."""
+    assert bucket.keys() == [storage.key_of(ready.public_id, "720p")]
     return ready
 
 
-@pytest.mark.parametrize(("page", "disposition"), [("download", "attachment"), ("watch", "inline")])
-def test_a_page_sends_on_to_a_link_that_opens_for_five_minutes(
-    object_store: Recording, client_of: ClientOf, page: str, disposition: str
+def recorded(recording: Recording) -> Path:
+    """Three seconds of class have been recorded and wait to be composed -> the folder."""
+    world = SyntheticClass(recording.folder, 3.0)
+    person(world, "Tina", 0.0, 3.0)
+    folder = world.write()
+    states.recorded(recording.pk)
+    return folder
+
+
+def seen(recording: Recording) -> Recording:
+    recording.refresh_from_db()
+    return recording
+
+
+def get(link: str, **headers: str) -> tuple[int, bytes, Any]:
+    """-> status, body, headers"""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(link, headers=headers), timeout=20) as answer:
+            return answer.status, answer.read(), answer.headers
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read(), refused.headers
+
+
+# --- up --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_class_is_composed_goes_up_and_its_raw_tracks_go(bucket: Bucket, recording: Recording) -> None:
+    folder = recorded(recording)
+    tasks.compose_recording(recording.pk)
+    assert (seen(recording).state, recording.reason) == (State.READY, "")
+    composition = Composition.objects.get(recording=recording)
+    assert bucket.keys() == [composition.key] == [f"{recording.public_id}/720p.mp4"]
+    film = bucket.read(composition.key)
+    assert len(film) == composition.size
+    assert film[4:8] == b"ftyp"
+    assert bucket.client.head_object(Bucket=bucket.name, Key=composition.key)["ContentType"] == "video/mp4"
+    assert not list(folder.glob("*.rtpdump"))
+    assert not (folder / "720p.mp4").exists()
+
+
+def test_a_large_file_goes_up_in_parts_and_is_read_back_whole(bucket: Bucket, tmp_path: Path) -> None:
+    path = tmp_path / "long.mp4"
+    path.write_bytes(content := secrets.token_bytes(20 * MEGABYTE))
+    stored = storage.store(path, "long/720p.mp4")
+    assert stored.size == len(content)
+    assert bucket.read("long/720p.mp4") == content
+    etag = bucket.client.head_object(Bucket=bucket.name, Key="long/720p.mp4")["ETag"]
+    assert etag.endswith('-3"')  # parts of 8 MB
+
+
+def test_an_upload_that_is_repeated_replaces_the_first(bucket: Bucket, tmp_path: Path) -> None:
+    path = tmp_path / "class.mp4"
+    for content in (b"the first", b"the second"):
+        path.write_bytes(content)
+        storage.store(path, "class/720p.mp4")
+    assert bucket.keys() == ["class/720p.mp4"]
+    assert bucket.read("class/720p.mp4") == b"the second"
+
+
+# --- when the store is broken ----------------------------------------------------------------------------------------
+
+
+def test_a_few_errors_of_the_store_are_tried_over(bucket: Bucket, recording: Recording, sent: Sent) -> None:
+    recorded(recording)
+    bucket.proxy.fail_next = 2
+    tasks.compose_recording(recording.pk)
+    assert bucket.proxy.failed == 2
+    assert seen(recording).state == State.READY
+    assert sent == [(recording.pk, 0)]
+
+
+def test_a_connection_cut_in_the_middle_of_an_upload_is_tried_over(bucket: Bucket, tmp_path: Path) -> None:
+    path = tmp_path / "long.mp4"
+    path.write_bytes(content := secrets.token_bytes(20 * MEGABYTE))
+    bucket.proxy.cut_after = 3 * MEGABYTE
+    storage.store(path, "long/720p.mp4")
+    assert bucket.proxy.failed == 1
+    assert bucket.read("long/720p.mp4") == content
+
+
+def test_while_the_store_is_broken_the_composition_waits_here_and_goes_up_afterwards(
+    bucket: Bucket, recording: Recording, sent: Sent
 ) -> None:
-    response = client_of("tina").get(reverse(f"recordings:{page}", args=[object_store.public_id, "720p"]))
+    folder = recorded(recording)
+    bucket.proxy.failing = True
+    made = set()
+    for number in range(states.TRIES + 2):  # a broken store is nobody's failure, however long it takes
+        tasks.compose_recording(recording.pk)
+        assert (seen(recording).state, recording.attempts) == (State.QUEUED, 0)
+        assert "object store" in recording.reason
+        assert sent[-1] == (recording.pk, tasks.UPLOAD_AGAIN)
+        made.add((folder / "720p.mp4").stat().st_mtime_ns)
+        assert len(list(folder.glob("*.rtpdump"))) == 2, number
+    assert len(made) == 1  # composed once
+    assert tasks.UPLOAD_AGAIN <= 30  # seconds: the rest of the minute is for the upload
+    bucket.proxy.failing = False
+    tasks.compose_recording(recording.pk)
+    assert (seen(recording).state, recording.reason) == (State.READY, "")
+    assert recording.duration == timedelta(seconds=3)
+    assert recording.tracks.count() == 2
+    assert bucket.keys() == [Composition.objects.get(recording=recording).key]
+    assert not list(folder.glob("*.rtpdump"))
+
+
+def test_a_store_that_is_not_there_is_waited_for(bucket: Bucket, settings: LazySettings, tmp_path: Path) -> None:
+    use(settings, {**settings.STORAGES["recordings"]["OPTIONS"], "endpoint_url": f"http://127.0.0.1:{free_port()}"})
+    path = tmp_path / "class.mp4"
+    path.write_bytes(CONTENT)
+    with pytest.raises(storage.StorageAway, match="cannot be reached"):
+        storage.store(path, "class/720p.mp4")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [({"secret_key": "not-it"}, "SignatureDoesNotMatch"), ({"bucket_name": "not-made"}, "NoSuchBucket")],
+)
+def test_a_store_that_refuses_is_a_failure_with_its_reason(
+    bucket: Bucket, settings: LazySettings, recording: Recording, wrong: dict[str, str], says: str
+) -> None:
+    use(settings, {**settings.STORAGES["recordings"]["OPTIONS"], **wrong})
+    folder = recorded(recording)
+    for _ in range(states.TRIES):
+        tasks.compose_recording(recording.pk)
+    assert seen(recording).state == State.FAILED
+    assert says in recording.reason
+    assert "not-it" not in recording.reason
+    assert len(list(folder.glob("*.rtpdump"))) == 2
+
+
+# --- links -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("page", "disposition"), [("download", "attachment"), ("watch", "inline")])
+def test_a_page_sends_on_to_a_link_that_gives_the_film(
+    stored: Recording, client_of: ClientOf, page: str, disposition: str
+) -> None:
+    response = client_of("tina").get(reverse(f"recordings:{page}", args=[stored.public_id, "720p"]))
     assert response.status_code == 302
-    link = urlsplit(response["Location"])
-    asked = parse_qs(link.query)
-    assert (link.netloc, link.path) == ("store.example", f"/class/{object_store.public_id}/720p.mp4")
-    assert 0 < int(asked["X-Amz-Expires"][0]) <= 300
-    assert asked["X-Amz-Signature"]
-    assert asked["response-content-disposition"][0].startswith(disposition)
-    assert asked["response-content-type"] == ["video/mp4"]
-    assert "a-secret" not in response["Location"]
+    status, body, headers = get(response["Location"])
+    assert (status, body) == (200, CONTENT)
+    assert headers["Content-Disposition"].startswith(disposition)
+    assert headers["Content-Type"] == "video/mp4"
 
 
-def test_the_api_gives_the_stores_own_link(object_store: Recording, client_of: ClientOf) -> None:
-    answer = client_of("tina").get(f"/api/v1/recordings/{object_store.public_id}/link/").json()
-    assert urlsplit(answer["url"]).netloc == "store.example"
+def test_a_player_gets_the_part_that_it_asks_for(stored: Recording, client_of: ClientOf) -> None:
+    response = client_of("sam").get(reverse("recordings:watch", args=[stored.public_id, "720p"]))
+    status, body, headers = get(response["Location"], Range="bytes=100-199")
+    assert (status, body) == (206, CONTENT[100:200])
+    assert headers["Content-Range"] == f"bytes 100-199/{len(CONTENT)}"
+
+
+def test_the_api_gives_the_stores_own_link(stored: Recording, client_of: ClientOf) -> None:
+    answer = client_of("tina").get(f"/api/v1/recordings/{stored.public_id}/link/").json()
+    assert answer["expires_in"] <= 300
+    assert get(answer["url"])[:2] == (200, CONTENT)
+
+
+@pytest.mark.parametrize(("age", "status"), [(280, 200), (310, 403)])
+def test_a_link_opens_for_five_minutes(
+    stored: Recording, monkeypatch: pytest.MonkeyPatch, age: int, status: int
+) -> None:
+    with monkeypatch.context() as earlier:
+        then = get_current_datetime() - timedelta(seconds=age)
+        earlier.setattr("botocore.auth.get_current_datetime", lambda: then)
+        link = storage.signed_link(storage.key_of(stored.public_id, "720p"), "class.mp4", download=True)
+    assert get(link)[0] == status
+
+
+def test_a_link_that_was_changed_does_not_open(bucket: Bucket, stored: Recording, object_store: ObjectStore) -> None:
+    link = storage.signed_link(storage.key_of(stored.public_id, "720p"), "class.mp4", download=True)
+    assert object_store.secret_key not in link
+    asked = parse_qs(urlsplit(link).query)
+    assert asked["X-Amz-Expires"] == ["300"]
+    assert get(link.replace("X-Amz-Expires=300", "X-Amz-Expires=3000"))[0] == 403
+    bucket.client.put_object(Bucket=bucket.name, Key="another/720p.mp4", Body=b"another's")
+    assert get(link.replace(stored.public_id, "another"))[0] == 403
+    assert get(link.partition("?")[0])[0] in {400, 403}
 
 
 @pytest.mark.parametrize("name", ["olga", "nobody"])
-def test_who_may_not_see_it_gets_no_link(object_store: Recording, client_of: ClientOf, name: str) -> None:
-    response = client_of(name).get(reverse("recordings:watch", args=[object_store.public_id, "720p"]))
-    assert "store.example" not in response.get("Location", "")
+def test_who_may_not_see_it_gets_no_link(bucket: Bucket, stored: Recording, client_of: ClientOf, name: str) -> None:
+    response = client_of(name).get(reverse("recordings:watch", args=[stored.public_id, "720p"]))
+    assert bucket.proxy.url not in response.get("Location", "")
+
+
+# --- away ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_too_old_is_deleted_also_after_an_outage(
+    bucket: Bucket, stored: Recording, settings: LazySettings
+) -> None:
+    settings.RECORDING_RETENTION_DAYS = 30
+    key = storage.key_of(stored.public_id, "720p")
+    link = storage.signed_link(key, "class.mp4", download=True)
+    Recording.objects.filter(pk=stored.pk).update(stopped_at=timezone.now() - timedelta(days=31))
+    bucket.proxy.failing = True
+    assert tasks.expire_recordings() == 1
+    assert Composition.objects.exists()
+    bucket.proxy.failing = False
+    assert bucket.keys() == [key]
+    tasks.expire_recordings()
+    assert bucket.keys() == []
+    assert not Composition.objects.exists()
+    assert get(link)[0] == 404
+    storage.remove(key)  # twice does no harm
