@@ -53,7 +53,7 @@ class Control:
         self._secret = secret
         self._worker_id = worker_id
         self._epoch = epoch
-        self._connections: set[ControlConnection] = set()
+        self._connections: dict[ControlConnection, None] = {}  # the oldest first
         self._rooms: dict[str, float] = {}  # when each was last seen in use
         self._listening: asyncio.Server | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -99,12 +99,17 @@ class Control:
 
     def _opened(self, connection: ControlConnection) -> bool:
         if len(self._connections) >= MAX_CONNECTIONS:
-            return False
-        self._connections.add(connection)
+            # Who said nothing yet gives way, the oldest first: a web process says its hello at once.
+            stranger = next((other for other in self._connections if not other.welcomed), None)
+            if stranger is None:
+                return False
+            del self._connections[stranger]
+            stranger.drop("gave way to another")
+        self._connections[connection] = None
         return True
 
     def _ended(self, connection: ControlConnection) -> None:
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         if connection.welcomed:
             released = self.leases.release_all(connection, _now())
             log.info("control_closed", client=connection.client, released=len(released))

@@ -20,9 +20,9 @@ class TcpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._hurry: asyncio.TimerHandle | None = None
+        self._since = 0.0
         self.address: tuple[Any, ...] = ("", 0, "tcp", id(self))
         self.known = False  # a valid check came in: the endpoint sets it
-        self.dropped = 0
 
     # --- asyncio.Protocol ---
 
@@ -31,11 +31,16 @@ class TcpConnection(asyncio.Protocol):
         self._transport = transport
         ip, port, *_ = transport.get_extra_info("peername") or ("0.0.0.0", 0)  # noqa: S104  # nobody's address
         self.address = (ip, port, "tcp", id(self))
-        if len(self._endpoint.strangers) >= MAX_STRANGERS:
-            transport.abort()
-            return
-        self._endpoint.strangers.add(self)
-        self._hurry = asyncio.get_running_loop().call_later(HURRY, self._give_up)
+        loop = asyncio.get_running_loop()
+        self._since = loop.time()
+        strangers = self._endpoint.strangers
+        if len(strangers) >= MAX_STRANGERS:
+            # The oldest gives way: a browser proves itself at once, and silent ones must not keep it out.
+            oldest = min(strangers, key=lambda stranger: stranger._since)
+            strangers.discard(oldest)
+            oldest.close()
+        strangers.add(self)
+        self._hurry = loop.call_later(HURRY, self._give_up)
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer
@@ -73,7 +78,7 @@ class TcpConnection(asyncio.Protocol):
         if self._transport is None:
             return
         if self._transport.get_write_buffer_size() > MAX_BUFFER:
-            self.dropped += 1
+            self._endpoint.dropped["tcp_backlog"] += 1
             return
         self._transport.write(len(packet).to_bytes(2, "big") + bytes(packet))
 

@@ -86,6 +86,19 @@ async def test_who_says_nothing_is_not_waited_for(worker):
     assert await raw.is_closed()
 
 
+async def test_strangers_who_say_nothing_do_not_keep_a_web_process_out(worker, monkeypatch):
+    monkeypatch.setattr("sfu.worker.control.MAX_CONNECTIONS", 3)
+    silent = [await worker.raw(secret=None) for _ in range(3)]
+    await until(lambda: len(worker.worker.control._connections) == 3)
+    clients = [await worker.client(f"web-{number}") for number in range(3)]
+    for stranger in silent:
+        assert await stranger.is_closed()
+    with pytest.raises(InvalidRequest):
+        await worker.client("web-4")
+    for client in clients:
+        await client.request(p.OpenRoom(room="algebra"))
+
+
 async def test_requests_sent_along_with_a_wrong_hello_are_not_done(worker):
     raw = await worker.raw(secret=None)
     await raw.write(
@@ -335,7 +348,7 @@ async def test_a_client_that_never_reads_is_dropped_and_the_others_are_served(wo
     def tell() -> bool:
         for _ in range(20):
             worker.worker.control.publish(news)
-        return not connections & worker.worker.control._connections
+        return not connections & worker.worker.control._connections.keys()
 
     await until(tell, within=20)
     await client.request(p.OpenRoom(room="history"))

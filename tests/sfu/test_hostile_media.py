@@ -374,6 +374,18 @@ async def test_tcp_strangers_cannot_pile_up(lesson: Lesson, monkeypatch: pytest.
     await until(lambda: not lesson.classroom.media.endpoint.strangers)
 
 
+async def test_silent_tcp_strangers_do_not_keep_a_peer_out(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sfu.worker.tcp.MAX_STRANGERS", 3)
+    pairs = [await asyncio.open_connection("127.0.0.1", lesson.classroom.media.port) for _ in range(3)]
+    await until(lambda: len(lesson.classroom.media.endpoint.strangers) == 3)
+    olga = lesson.classroom.person("olga")
+    await olga.connect("recv", protocol="tcp")
+    assert await asyncio.wait_for(pairs[0][0].read(), 2) == b"", "the oldest gave way"
+    assert len(lesson.classroom.media.endpoint.strangers) == 2
+    for _, writer in pairs:
+        writer.close()
+
+
 async def test_a_ninth_address_of_a_peer_pushes_out_the_oldest_not_the_one_in_use(lesson: Lesson) -> None:
     endpoint = lesson.classroom.media.endpoint
     sockets = [lesson.stranger() for _ in range(20)]
