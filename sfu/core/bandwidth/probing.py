@@ -142,7 +142,7 @@ class Prober:
         cluster.sent_bytes += sent
         elapsed = now - cluster.begin
         if elapsed > cluster.duration:
-            cluster.end = now
+            cluster.end = cluster.begin + cluster.duration
             return 0
         return max(0, int(cluster.target * elapsed / 8) - cluster.sent_bytes)
 

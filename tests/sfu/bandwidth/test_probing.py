@@ -37,8 +37,8 @@ def attempt(prober: Prober, *, capacity: float, begin: float, usage: float = 0.0
                 lost -= 1
             else:
                 arrivals.append((now, busy + 7.0, 500))
-    prober.report(arrivals, now + 0.1)
-    return prober.report([(now + 0.01, now + 7.1, 500)], now + 0.2)
+    arrivals.append((now + TICK, now + 7.1, 500))
+    return prober.report(arrivals, now + 0.2)
 
 
 def test_a_layer_that_fits_needs_no_attempt():
@@ -70,10 +70,9 @@ def test_media_that_leave_meanwhile_count():
 def test_padding_ends_with_the_attempt():
     prober = Prober()
     prober.plan(usage=500_000, step=300_000, estimate=700_000, now=0)
-    assert prober.sending
+    assert (prober.sending, prober.waiting) == (True, True)
     assert prober.padding(0, DURATION + 0.01) == 0
-    assert not prober.sending
-    assert prober.waiting
+    assert (prober.sending, prober.waiting) == (False, True)
 
 
 def test_a_path_that_carries_it_shows_it():
@@ -137,10 +136,8 @@ def test_an_attempt_without_an_answer_ends():
     prober = Prober()
     prober.plan(usage=300_000, step=400_000, estimate=500_000, now=0)
     prober.padding(0, 0.3)
-    assert prober.check(0.5) is None
-    assert prober.waiting
-    assert prober.check(2.0) is None
-    assert not prober.waiting
+    assert (prober.check(0.5), prober.waiting) == (None, True)
+    assert (prober.check(2.0), prober.waiting) == (None, False)
     assert prober.interval > FIRST_INTERVAL
 
 
