@@ -42,8 +42,8 @@ class BandwidthEstimator:
         "_rate",
         "_received",
         "_reported_at",
-        "_reported_next",
         "_sent",
+        "_sent_until",
         "_starved",
         "_unanswered_since",
         "estimate",
@@ -69,7 +69,7 @@ class BandwidthEstimator:
         self._sent = RateWindow()
         self._received = RateWindow()
         self._reported_at: float | None = None
-        self._reported_next = self.history.next
+        self._sent_until = self.history.next  # at the last tick
         self._unanswered_since: float | None = None
         self._starved = 0  # times
         self._mark = self.history.next  # up to here packets are counted into the probe
@@ -86,7 +86,6 @@ class BandwidthEstimator:
             self._delay.reset()
             lost = 0  # the silence was answered already: see `tick`
         self._reported_at = now
-        self._reported_next = self.history.next
         self._unanswered_since = None
         count = len(arrivals)
         usage = self._delay.usage
@@ -122,7 +121,8 @@ class BandwidthEstimator:
         """To be called about each second: what happens when no report comes."""
         if self._prober.waiting:
             self._probed(self._prober.check(now), now)
-        if self._reported_at is None or self.history.next == self._reported_next:
+        sent_until, self._sent_until = self._sent_until, self.history.next
+        if self._reported_at is None or sent_until == self._sent_until:
             self._unanswered_since = None
         elif self._unanswered_since is None:
             self._unanswered_since = now
