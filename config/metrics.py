@@ -6,18 +6,29 @@ Names follow LiveKit's shape with `lectern_` before them. No label names a user,
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
 
 import msgspec
 import redis
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
+from django.db import DatabaseError
+from django.db.models import Max
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils import timezone
 from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from meetings.metrics import DENIED
 from meetings.models import Attendance
-from recordings.models import Recording
+from recordings.models import UNFINISHED, Recording
+from recordings.tasks import unfinished_since
 from sfu.protocol import HEARTBEAT_KEY, Heartbeat
 
 REDIS_TIMEOUT = 2.0  # seconds
+GAPS_OF = timedelta(days=1)
 
 
 def heartbeats() -> list[Heartbeat]:
@@ -112,15 +123,24 @@ class Lectern:
         beats = heartbeats()
         yield _gauge("sfu_workers", "Media workers with a fresh heartbeat.", len(beats))
         yield from worker_metrics(beats)
+        try:
+            yield from database_metrics()
+        except DatabaseError:
+            return  # it is away, which `/readyz` says; what else is known is told
 
-        present = Attendance.objects.filter(left_at=None)
-        yield _gauge("participant_total", "People in a class now.", present.count())
-        rooms = present.values("participant__room").distinct().count()
-        yield _gauge("room_total", "Rooms with somebody in them.", rooms)
-        unfinished = Recording.objects.exclude(
-            state__in=[Recording.State.READY, Recording.State.FAILED, Recording.State.EXPIRED]
-        )
-        yield _gauge("recording_unfinished", "Recordings that run or are being composed.", unfinished.count())
+
+def database_metrics() -> Iterable[Metric]:
+    present = Attendance.objects.filter(left_at=None)
+    yield _gauge("participant_total", "People in a class now.", present.count())
+    rooms = present.values("participant__room").distinct().count()
+    yield _gauge("room_total", "Rooms with somebody in them.", rooms)
+    unfinished = Recording.objects.filter(state__in=UNFINISHED)
+    yield _gauge("recording_unfinished", "Recordings that run or are being composed.", unfinished.count())
+    waiting = "Since the class of the recording that waits longest for its composition."
+    yield _gauge("recording_oldest_unfinished_seconds", waiting, unfinished_since())
+    recent = Recording.objects.filter(stopped_at__gte=timezone.now() - GAPS_OF)
+    gap = recent.aggregate(longest=Max("gap"))["longest"] or 0.0
+    yield _gauge("recording_gap_seconds", "Longest stretch of a class of the last day that no worker recorded.", gap)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
@@ -129,3 +149,24 @@ def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
 
 def register() -> None:
     REGISTRY.register(Lectern())
+
+
+def count_denials(get_response: Any) -> Any:
+    """Middleware: pages and API requests that were answered with 403, by the name of their view."""
+    if iscoroutinefunction(get_response):
+
+        async def answer(request: HttpRequest) -> Any:
+            return _counted(request, await get_response(request))
+
+        return markcoroutinefunction(answer)
+    return lambda request: _counted(request, get_response(request))
+
+
+count_denials.sync_capable = count_denials.async_capable = True  # type: ignore[attr-defined]  # Django asks for them
+
+
+def _counted(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    if response.status_code == 403:
+        match = request.resolver_match  # none, where not even the address was looked at
+        DENIED.labels(match.view_name if match else "none").inc()
+    return response

@@ -6,7 +6,9 @@ class MeetingsConfig(AppConfig):
     name = "meetings"
 
     def ready(self) -> None:
-        from meetings import handlers, tasks  # noqa: F401  importing handlers registers their events
+        from meetings import handlers, metrics, tasks  # noqa: F401  importing handlers registers their events
+
+        metrics.watch_channel_layer()
 
         settings.CELERY_BEAT_SCHEDULE["close abandoned attendance"] = {
             "task": tasks.close_abandoned_attendance.name,

@@ -19,7 +19,7 @@ from django.db import InterfaceError, OperationalError
 from django.http.request import validate_host
 from redis.exceptions import RedisError
 
-from meetings import background, errors, permissions, registry, services
+from meetings import background, errors, metrics, permissions, registry, services
 from meetings.database import in_database
 from meetings.entrance import Visitor, identify
 from meetings.errors import Refused
@@ -100,6 +100,7 @@ class RoomSocket(AsyncWebsocketConsumer):
             visitor = await in_database(identify)(self.scope, code, token)
             hub = await hubs.hold(code)
         except services.NotAllowed as refused:
+            metrics.DENIED.labels("room:enter").inc()
             self._tell_error(ERROR_CODES[refused.reason], refused.reason)
             self.wire.close(CLOSE_CODES[refused.reason])
             return
@@ -108,6 +109,7 @@ class RoomSocket(AsyncWebsocketConsumer):
             self.wire.close(errors.CLOSE_TRY_LATER)
             return
         self.session = self._session(visitor, hub)
+        metrics.SOCKETS.inc()
 
     def _session(self, visitor: Visitor, hub: Any) -> RoomSession:
         assert self.wire is not None
@@ -185,6 +187,8 @@ class RoomSocket(AsyncWebsocketConsumer):
                 self._write({"ack": request_id, "ok": True, "data": await self._handle(session, entry, message)})
                 session.answered()
             except Refused as refused:
+                if refused.code == "forbidden":
+                    metrics.DENIED.labels(entry.event).inc()
                 self._refuse(request_id, refused)
             if not entry.joined:
                 self._entered()
@@ -234,6 +238,7 @@ class RoomSocket(AsyncWebsocketConsumer):
         session, self.session = self.session, None
         if session is None:
             return
+        metrics.SOCKETS.dec()
         await self._finish_requests()
         hub = session.hub
         hub.detach(session)

@@ -24,7 +24,7 @@ from typing import IO
 import av
 import ffmpeg
 
-from recordings.composition import FPS, frames_in, plan
+from recordings.composition import FPS, frames_in, longest_gap, plan
 from recordings.errors import CompositionFailed
 from recordings.programs import BASE_DIR, LOCAL, FfmpegFailed, last_words, run
 from recordings.render import JOB, Job, write_job
@@ -50,6 +50,7 @@ class Composed:
     path: Path
     duration: float  # seconds
     tracks: list[TrackFile]
+    gap: float  # seconds
 
 
 def compose(folder: Path, out: Path, on_progress: OnProgress = lambda percent: None) -> Composed:
@@ -68,7 +69,8 @@ def compose(folder: Path, out: Path, on_progress: OnProgress = lambda percent: N
         joined.replace(out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return Composed(out, material.duration, material.tracks)
+    gap = longest_gap(material.entries, material.last_packets)
+    return Composed(out, material.duration, material.tracks, gap)
 
 
 def make_job(material: Material, work: Path) -> Job:

@@ -184,6 +184,20 @@ def _joined(entries: Iterable[ENTRIES], until: float) -> set[str]:
     return {entry.peer for entry in entries if isinstance(entry, Joined | TrackStarted) and entry.at <= until}
 
 
+def longest_gap(entries: Sequence[ENTRIES], last_packets: dict[str, float]) -> float:
+    """Seconds from the last sign of a worker that died until another went on, the longest of them; else 0."""
+    longest, seen = 0.0, math.inf
+    tracks: list[str] = []
+    for entry in entries:
+        if isinstance(entry, Started):
+            signs = [seen, *(last_packets.get(producer_id, seen) for producer_id in tracks)]
+            longest, tracks = max(longest, entry.at - max(signs)), []
+        elif isinstance(entry, TrackStarted):
+            tracks.append(entry.producer_id)
+        seen = entry.at
+    return longest
+
+
 def frames_in(seconds: float) -> int:
     return max(1, round(seconds * FPS))
 

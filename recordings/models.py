@@ -64,6 +64,7 @@ class Recording(models.Model):
     stopped_at = models.DateTimeField(null=True, blank=True)
     ready_at = models.DateTimeField(null=True, blank=True)
     duration = models.DurationField(null=True, blank=True)
+    gap = models.FloatField(default=0.0, help_text="seconds: the longest stretch that no media worker recorded")
 
     objects = RecordingQuerySet.as_manager()
 

@@ -124,12 +124,11 @@ class Lease:
                 raise LeaseLost
         announce.state(self.pk)
 
-    def uploading(self, tracks: list[TrackFile], names: dict[str, str], duration: float) -> None:
+    def uploading(self, tracks: list[TrackFile], names: dict[str, str], duration: float, gap: float = 0.0) -> None:
         """The composition is on this machine. Its tracks are noted, those of an earlier try replaced."""
         with transaction.atomic():
-            self._move(
-                State.COMPOSING, state=State.UPLOADING, progress=100, duration=timedelta(seconds=round(duration, 3))
-            )
+            length = timedelta(seconds=round(duration, 3))
+            self._move(State.COMPOSING, state=State.UPLOADING, progress=100, duration=length, gap=round(gap, 3))
             Track.objects.filter(recording_id=self.pk).delete()
             Track.objects.bulk_create(
                 Track(

@@ -89,7 +89,7 @@ def _compose(lease: Lease) -> None:
     else:
         composed = compose(folder, out, _Progress(lease))
         names = {entry.peer: entry.name for entry in read_timeline(folder) if isinstance(entry, Joined)}
-        lease.uploading(composed.tracks, names, composed.duration)
+        lease.uploading(composed.tracks, names, composed.duration, composed.gap)
     stored = storage.store(out, storage.key_of(recording.public_id, QUALITY))
     lease.ready(stored, QUALITY)
     # Stored and verified, and the database says so: only now may the tracks go. The timeline stays, it is small.

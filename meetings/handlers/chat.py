@@ -8,17 +8,20 @@ again; until then it stands in the history alone.
 
 from __future__ import annotations
 
+import asyncio
 import time
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from meetings import services
+from meetings import metrics, services
 from meetings.database import in_database
 from meetings.errors import Refused
+from meetings.hub import Hub
 from meetings.limits import CHAT_A_SECOND, CHAT_BURST
 from meetings.messages import MAX_METADATA, ChatHistory, ChatSend, Key
-from meetings.registry import on
+from meetings.registry import on, on_event
 from meetings.session import RoomSession
 
 
@@ -42,6 +45,16 @@ async def send(session: RoomSession, message: ChatSend) -> dict[str, Any]:
         raise Refused("not_found", "The message you reply to is not there.") from None
     await session.hub.publish("chat:message", services.wire_message(stored, session.participant), once=stored.public_id)
     return {"message_id": stored.public_id, "sent_at": stored.sent_at.isoformat()}
+
+
+@on_event("chat:message")
+def delivered(hub: Hub, data: dict[str, Any]) -> None:
+    sent_at = datetime.fromisoformat(data["sent_at"]).timestamp()
+
+    def observe() -> None:
+        metrics.CHAT_DELIVERY.observe(max(0.0, time.time() - sent_at))
+
+    asyncio.get_running_loop().call_soon(observe)  # that is behind the writing to the sockets, which does not pause
 
 
 def _metadata(message: ChatSend) -> tuple[str, dict[str, Any]]:

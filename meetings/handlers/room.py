@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from meetings import registry, services
+from meetings import metrics, registry, services
 from meetings.database import in_database
 from meetings.errors import CLOSE_ENDED, CLOSE_REPLACED, Refused
 from meetings.eventlog import LIMIT, Missed
@@ -29,12 +29,15 @@ RUSH_KEEPS = 0.25  # seconds
 async def join(session: RoomSession, message: RoomJoin) -> dict[str, Any]:
     if session.joined:
         raise Refused("wrong_state", "You are in already.")
+    began = time.monotonic()
     session.hub.arriving.add(session)
     try:
-        return await _join(session, message)
+        answer = await _join(session, message)
     except BaseException:
         session.hub.detach(session)
         raise
+    metrics.JOIN_LATENCY.observe(time.monotonic() - began)
+    return answer
 
 
 async def _join(session: RoomSession, message: RoomJoin) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
+from meetings import metrics
 from meetings.errors import Refused
 from meetings.media import messages as m
 from meetings.media.ice_servers import ice_servers
@@ -118,6 +119,7 @@ async def produce(session: RoomSession, message: m.Produce) -> Data:
         media.producers.pop(made.producer_id, None)
         await media.room.try_request(CloseProducer(**_owner(media), producer_id=made.producer_id))
         raise
+    metrics.TRACKS.labels(message.source).inc()
     return {"producer_id": made.producer_id}
 
 

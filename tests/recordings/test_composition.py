@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from recordings.composition import FPS, HEIGHT, MAX_TILES, WIDTH, Rect, Scene, grid, plan, presentation
+from recordings.composition import FPS, HEIGHT, MAX_TILES, WIDTH, Rect, Scene, grid, longest_gap, plan, presentation
 from sfu.manifest import ENTRIES, Joined, Left, Started, TrackEnded, TrackPaused, TrackResumed, TrackStarted
 from sfu.protocol import Source
 
@@ -184,3 +184,16 @@ def test_a_screen_and_its_column_fit(count: int) -> None:
     assert all(inside(rect) for rect in rects)
     assert not any(overlap(one, other) for one, other in itertools.combinations(rects, 2))
     assert all(side % 2 == 0 for rect in rects for side in (rect.x, rect.y, rect.width, rect.height))
+
+
+def test_a_gap_is_as_long_as_no_worker_was_there() -> None:
+    whole: list[ENTRIES] = [start(0), join(0, "Tina"), track(1, "Tina")]
+    assert longest_gap(whole, {"Tina-camera": T + 60}) == 0.0
+    resumed: list[ENTRIES] = [*whole, start(64, "e2"), track(65, "Tina", epoch="e2"), start(80, "e3")]
+    last = {"Tina-camera": T + 60, "Tina-camerae2": T + 79}
+    assert longest_gap(resumed, last) == pytest.approx(4.0)
+    assert longest_gap(resumed, {}) == pytest.approx(63.0), "nothing was sent: the timeline's last word counts"
+
+
+def test_a_packet_that_the_old_worker_still_got_is_no_gap() -> None:
+    assert longest_gap([start(0), track(1, "Tina"), start(5, "e2")], {"Tina-camera": T + 9}) == 0.0

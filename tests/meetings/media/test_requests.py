@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from meetings import metrics
 from meetings.media import messages as m
 from meetings.permissions import ROLES, SOURCE_NEEDS, may
 from tests.meetings.media.conftest import DTLS, SOURCES, rtp_parameters
@@ -44,6 +45,16 @@ async def test_a_latecomer_learns_the_producers_from_the_list_of_participants(wo
 
 
 # --- every role ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_track_that_began_is_counted_by_its_source(worker, come):
+    def published() -> float:
+        return float(metrics.TRACKS.labels("camera")._value.get())
+
+    sam, before = await come("sam"), published()
+    await sam.produce("camera")
+    assert await sam.ask("produce", **await sam.produce_request("camera")) == "wrong_state"
+    assert published() == before + 1
 
 
 @pytest.mark.parametrize("role", ROLES)
