@@ -140,13 +140,32 @@ test("without permission no row offers anything", () => {
   for (const row of participantRows(room, new Set())) assert.equal(row.canMute || row.canRemove || row.roles.length > 0, false);
 });
 
+const shown = (received) => tileModels(room, { camera: null, screen: null, microphone: false }, {
+  tracks: new Map(), starved: new Set(), camerasOff: false, quality: new Map(), ...received,
+});
+
 test("a paused camera shows no picture, a shared screen a tile of its own", () => {
   room.apply("new-producer", producer("cam", "tina", "camera", true));
   room.apply("new-producer", producer("scr", "tina", "screen"));
-  const tracks = new Map([["cam", { id: "t1" }], ["scr", { id: "t2" }]]);
-  const models = tileModels(room, tracks, { camera: null, screen: null, microphone: false }, new Map());
+  const models = shown({ tracks: new Map([["cam", { id: "t1" }], ["scr", { id: "t2" }]]) });
   const of = (id) => models.find((model) => model.id === id);
   assert.equal(of("tina/camera").track, null);
   assert.equal(of("tina/screen").track.id, "t2");
   assert.equal(of("sam/screen"), undefined);
+});
+
+test("audio and screen only: cameras give way to names, a shared screen stays", () => {
+  room.apply("new-producer", producer("cam", "tina"));
+  room.apply("new-producer", producer("scr", "tina", "screen"));
+  const tracks = new Map([["cam", { id: "t1" }], ["scr", { id: "t2" }]]);
+  const pictures = (camerasOff) => shown({ tracks, camerasOff }).map((model) => [model.id, model.track?.id]);
+  assert.deepEqual(pictures(false), [["tina/camera", "t1"], ["tina/screen", "t2"], ["sam/camera", undefined]]);
+  assert.deepEqual(pictures(true), [["tina/camera", undefined], ["tina/screen", "t2"], ["sam/camera", undefined]]);
+});
+
+test("a picture that our line does not carry says so on its tile, and only there", () => {
+  room.apply("new-producer", producer("cam", "tina"));
+  const notes = shown({ tracks: new Map([["cam", { id: "t1" }]]), starved: new Set(["cam"]) }).map((model) => model.note);
+  assert.match(notes[0], /too slow/);
+  assert.equal(notes[1], "");
 });

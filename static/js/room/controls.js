@@ -157,11 +157,6 @@ export class Controls extends Emitter {
     return this.#ask(up ? "hand:lower" : "hand:raise", {});
   }
 
-  /** @param {string} message */
-  say(message) {
-    this.outbox.send(message);
-  }
-
   async toggleRecording() {
     if (this.#recordingBusy) return;
     this.#recordingBusy = true;

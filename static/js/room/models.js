@@ -4,36 +4,43 @@
 /**
  * @typedef {import('./room_state.js').RoomState} RoomState
  * @typedef {{camera: MediaStreamTrack | null, screen: MediaStreamTrack | null, microphone: boolean}} OwnMedia
+ *
+ * @typedef {object} Received what of the others' reaches us
+ * @property {Map<string, MediaStreamTrack>} tracks by producer id
+ * @property {Set<string>} starved ids of producers whose pictures our line does not carry at this moment
+ * @property {boolean} camerasOff by our own wish
+ * @property {Map<string, string>} quality by participant id
  */
 
 /**
  * @param {RoomState} room
- * @param {Map<string, MediaStreamTrack>} tracks received ones, by producer id
  * @param {OwnMedia} own
- * @param {Map<string, string>} quality by participant id
+ * @param {Received} received
  * @returns {import('./views/tiles.js').TileModel[]}
  */
-export function tileModels(room, tracks, own, quality) {
+export function tileModels(room, own, { tracks, starved, camerasOff, quality }) {
   const self = room.you.participant_id;
   /** @type {import('./views/tiles.js').TileModel[]} */
   const models = [];
   for (const person of room.participants) {
     const id = person.participant_id;
     const isSelf = id === self;
-    const received = (/** @type {'camera' | 'screen'} */ source) => {
+    const theirs = (/** @type {'camera' | 'screen'} */ source) => {
       const producer = room.producerOf(id, source);
-      return producer && !producer.paused ? (tracks.get(producer.producer_id) ?? null) : null;
+      if (!producer || producer.paused || (camerasOff && source === "camera")) return { track: null, note: "" };
+      const slow = starved.has(producer.producer_id);
+      return { track: tracks.get(producer.producer_id) ?? null, note: slow ? "Your connection is too slow for this picture" : "" };
     };
     const common = {
       participant_id: id, self: isSelf, name: person.name, role: person.role, hand: room.handOf(id),
       connected: person.connected, quality: quality.get(id) ?? "good",
     };
     models.push({
-      ...common, id: `${id}/camera`, source: "camera", track: isSelf ? own.camera : received("camera"),
+      ...common, id: `${id}/camera`, source: "camera", ...(isSelf ? { track: own.camera, note: "" } : theirs("camera")),
       muted: isSelf ? !own.microphone : !room.sends(id, "microphone"),
     });
-    const screen = isSelf ? own.screen : received("screen");
-    if (screen) models.push({ ...common, id: `${id}/screen`, source: "screen", track: screen, muted: false });
+    const screen = isSelf ? { track: own.screen, note: "" } : theirs("screen");
+    if (screen.track) models.push({ ...common, id: `${id}/screen`, source: "screen", ...screen, muted: false });
   }
   return models;
 }

@@ -62,6 +62,11 @@ export class RoomState extends Emitter {
     return this.#you;
   }
 
+  /** What the server allows us. @returns {Set<string>} */
+  get can() {
+    return new Set(this.#you.can ?? []);
+  }
+
   /** @param {string} id */
   participant(id) {
     return this.#participants.get(id);

@@ -5,9 +5,9 @@ import { actionFor } from "../keys.js";
 /**
  * @param {object} options
  * @param {() => boolean} options.active
- * @param {(action: import('../keys.js').Action) => void} options.run
- * @param {(down: boolean) => void} options.talk Space held and let go
- * @param {() => void} options.escape
+ * @param {(action: Exclude<import('../keys.js').Action, 'talk'>) => void} options.run
+ * @param {(down: boolean) => unknown} options.talk Space held and let go
+ * @param {() => unknown} options.escape
  */
 export function listenToKeys({ active, run, talk, escape }) {
   addEventListener("keydown", (event) => {

@@ -16,6 +16,9 @@ import { el, hueOf, icon, initials } from "./dom.js";
  * @property {number} hand 0 when it is down
  * @property {boolean} connected
  * @property {string} quality
+ * @property {string} note why there is no picture at this moment; empty: nothing to say
+ *
+ * @typedef {{width: number, height: number, pinned: boolean}} Seen in device pixels
  *
  * @typedef {object} Tile
  * @property {HTMLElement} root
@@ -49,12 +52,12 @@ export class TilesView {
   #layout = "grid";
   /** @type {(id: string) => number} */
   #lastSpoke = () => 0;
-  #shown = "";
+  #seen = "";
 
   /**
    * @param {HTMLElement} stage
    * @param {HTMLElement} pager
-   * @param {{visible: (ids: Set<string>) => void}} handlers told when other tiles are looked at
+   * @param {{seen: (tiles: Map<string, Seen>) => void}} handlers told by tile id when others are seen, or in other sizes
    */
   constructor(stage, pager, handlers) {
     this.#stage = stage;
@@ -86,7 +89,10 @@ export class TilesView {
 
   #place() {
     const { clientWidth: width, clientHeight: height } = this.#stage;
-    if (!width || !height) return;
+    if (!width || !height) {
+      this.#tellSeen(new Map()); // on a phone a panel takes the stage's place
+      return;
+    }
     const size = pageSize(width < 600);
     const order = orderSeats(this.#models, { pinned: this.#pinned, lastSpoke: this.#lastSpoke, size });
     const { placed, pages, page } = arrange(order, {
@@ -111,11 +117,18 @@ export class TilesView {
       tile.root.style.transform = `translate(${rect.x}px, ${rect.y}px)`;
     }
     this.#renderPager(pages, page);
-    const key = [...shown].sort().join(" ");
-    if (key !== this.#shown) {
-      this.#shown = key;
-      this.#handlers.visible(shown);
-    }
+    const pixels = (/** @type {number} */ length) => Math.round(length * devicePixelRatio);
+    this.#tellSeen(new Map(placed.map(({ seat, rect }) => [
+      seat.id, { width: pixels(rect.width), height: pixels(rect.height), pinned: seat.id === this.#pinned },
+    ])));
+  }
+
+  /** @param {Map<string, Seen>} seen */
+  #tellSeen(seen) {
+    const key = JSON.stringify([...seen]);
+    if (key === this.#seen) return;
+    this.#seen = key;
+    this.#handlers.seen(seen);
   }
 
   /** @param {TileModel} model @returns {Tile} */
@@ -162,8 +175,9 @@ export class TilesView {
     hand.hidden = !model.hand || model.source === "screen";
     if (model.hand) hand.replaceChildren(icon("hand-index-thumb-fill"), el("span", { text: String(model.hand) }));
     hand.setAttribute("aria-label", `Hand raised, number ${model.hand}`);
-    state.hidden = model.connected;
-    state.textContent = model.connected ? "" : "Reconnecting…";
+    const note = model.connected ? model.note : "Reconnecting…";
+    state.hidden = !note;
+    if (state.textContent !== note) state.textContent = note;
     root.classList.toggle("tile-away", !model.connected);
     const [level, words] = BARS[model.quality] ?? BARS.good;
     bars.dataset.level = String(level);

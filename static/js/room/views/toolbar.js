@@ -13,10 +13,10 @@ import { byId } from "./dom.js";
  * @property {number} people
  * @property {string} layout
  * @property {boolean} recording
- * @property {boolean} saver
+ * @property {boolean} camerasOff
  * @property {Record<'microphone' | 'camera' | 'share' | 'hand' | 'record', boolean>} may
  *
- * @typedef {'mic' | 'camera' | 'share' | 'chat' | 'hand' | 'people' | 'layout' | 'record' | 'leave' | 'settings' | 'saver' | 'fullscreen' | 'help'} Tool
+ * @typedef {'mic' | 'camera' | 'share' | 'chat' | 'hand' | 'people' | 'layout' | 'record' | 'leave' | 'settings' | 'camerasOff' | 'fullscreen' | 'help'} Tool
  */
 
 /** Moved into More in this order when the tray is too narrow. */
@@ -89,8 +89,13 @@ export class ToolbarView {
     disable("tool-camera", !model.may.camera && !model.camera, "Your camera is locked by the host");
     disable("tool-share", !model.may.share && !model.screen, "You may not share your screen in this class");
     disable("tool-hand", !model.may.hand, "Guests cannot raise a hand");
-    const saver = byId("more-saver");
-    saver.setAttribute("aria-pressed", String(model.saver));
+    byId("more-cameras").setAttribute("aria-pressed", String(model.camerasOff));
+  }
+
+  /** Why a tool cannot be used now; empty where it can. @param {string} tool */
+  refusal(tool) {
+    const button = document.getElementById(`tool-${tool}`);
+    return button?.getAttribute("aria-disabled") === "true" ? button.title : "";
   }
 
   /** @param {boolean} open @param {boolean} [returnFocus] */
