@@ -120,11 +120,12 @@ TEMPLATES: list[dict[str, Any]] = [
 
 DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(
-        env("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'lectern.sqlite3'}", conn_max_age=60
+        env("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'lectern.sqlite3'}",
+        conn_max_age=0,  # a page has a thread of its own, which would leave its connection behind
+        conn_health_checks=True,  # the sockets' threads keep theirs (meetings.database): one that broke is replaced
     )
 }
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    DATABASES["default"]["CONN_MAX_AGE"] = 0
     DATABASES["default"]["OPTIONS"] = {
         # IMMEDIATE: two writers wait for each other (up to `timeout`) where a deferred one would fail at once.
         "transaction_mode": "IMMEDIATE",
