@@ -15,7 +15,7 @@ from sfu.core.counters import Counters
 from sfu.protocol import EVENTS
 
 if TYPE_CHECKING:
-    from sfu.core.group import Burst, ConsumerGroup
+    from sfu.core.feed import Burst, Feed
     from sfu.core.stream import Stream
     from sfu.core.transport import Transport
 
@@ -29,7 +29,7 @@ class Agenda:
     def __init__(self, *, random_bits: Callable[[int], int], clock_offset: float = 0.0) -> None:
         self.random_bits = random_bits  # like `secrets.randbits`
         self.clock_offset = clock_offset  # seconds to add to `now` for the time since 1970
-        self.open_groups: list[ConsumerGroup] = []
+        self.open_feeds: list[Feed] = []
         self.nacking: set[Stream] = set()  # streams with packets missing
         self.wanting: set[Stream] = set()  # streams of which a key frame is wanted
         self.arrivals: set[Transport] = set()  # transports with arrivals to report
@@ -91,10 +91,10 @@ class Agenda:
             self._failed.append(transport)
 
     def take_bursts(self) -> list[Burst]:
-        if self.open_groups:
-            for group in self.open_groups:
-                group.close_burst()
-            self.open_groups.clear()
+        if self.open_feeds:
+            for feed in self.open_feeds:
+                feed.close_burst()
+            self.open_feeds.clear()
         bursts, self._bursts = self._bursts, []
         return bursts
 

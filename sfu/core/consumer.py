@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sfu.core.group import rewrite
+from sfu.core.feed import NO_SHIFT, Feed, Shift, rewrite
 from sfu.core.layout import (
     MID_AT,
     TRANSPORT_CC_HEAD,
@@ -14,11 +14,11 @@ from sfu.core.layout import (
     retransmission,
     write_send_time,
 )
+from sfu.core.listener import Listener, Seat
 from sfu.core.packet_cache import Packet
 from sfu.core.rtcp import Nack
 
 if TYPE_CHECKING:
-    from sfu.core.group import ConsumerGroup
     from sfu.core.numbering import Segment
     from sfu.core.producer import Producer
     from sfu.core.transport import Transport
@@ -30,14 +30,10 @@ REPAIR_OVERHEAD = 18  # bytes: the original number and the SRTP tag
 MIN_RTT = 0.02  # seconds: a report can be wrong, a repeat at once is never useful
 
 
-class Consumer:
+class Consumer(Listener):
     __slots__ = (
-        "_first_number",
-        "_octets_before",
-        "_packets_before",
         "_resent",
         "fraction_lost",
-        "group",
         "id",
         "jitter",
         "lost",
@@ -45,7 +41,6 @@ class Consumer:
         "octets",
         "packets",
         "paused",
-        "producer",
         "repair_number",
         "repair_payload_type",
         "resend_plain",
@@ -57,8 +52,8 @@ class Consumer:
     def __init__(
         self, *, id: str, producer: Producer, transport: Transport, rtp_parameters: Json, repair_number: int
     ) -> None:
+        super().__init__(producer)
         self.id = id
-        self.producer = producer
         self.transport = transport
         self.rtp_parameters = rtp_parameters
         self.mid: bytes = rtp_parameters["mid"].encode()
@@ -71,85 +66,75 @@ class Consumer:
         self.resend_plain = not producer.is_video and {"type": "nack", "parameter": ""} in codecs[0]["rtcpFeedback"]
         self.repair_number = repair_number
         self.paused = True
-        self.group: ConsumerGroup | None = None  # None while paused
         self.rtt: float | None = None
         self.fraction_lost = 0
         self.lost = 0
         self.jitter = 0
-        self.packets = 0  # sent before the present group
+        self.packets = 0  # sent before the present seat
         self.octets = 0
-        self._first_number = 0  # unwrapped: what came before it was not sent to us
-        self._packets_before = 0  # of the group when we came
-        self._octets_before = 0
         self._resent: dict[int, float] = {}
+        # SRTP must never see a number twice: whoever comes back on this SSRC goes on from where it stopped.
+        self._past = transport.positions.get(producer.ssrc)
 
     # --- starting and stopping ---
 
     def resume(self, now: float) -> None:
         """Begin with a key frame; those who watch already notice nothing of it, but for the key frame."""
-        if not self.paused:
-            return
-        self.paused = False
-        last = self.transport.last_numbers.get(self.producer.ssrc)
-        group = self.producer.group_for_newcomer() if last is None else self.producer.group_from(last + 1)
-        self.group = group
-        group.waiting.append(self)
-        self.producer.want_key_frame(now)
-
-    def started(self, first_number: int) -> None:
-        """The group sends to us from `first_number` on."""
-        assert self.group is not None
-        self._first_number = first_number
-        self._packets_before, self._octets_before = self.group.packets, self.group.octets
+        if self.paused:
+            self.paused = False
+            self.producer.aim(self, now)
+            self.want_key_frame(now)
 
     def pause(self) -> None:
-        group = self.group
         self.paused = True
-        self.group = None
-        if group is None:
-            return
-        if self in group.waiting:
-            group.waiting.remove(self)
-        else:
-            group.members = tuple(member for member in group.members if member is not self)
-            self.packets += group.packets - self._packets_before
-            self.octets += group.octets - self._octets_before
-            # SRTP must never see a number twice: whoever comes back on this SSRC goes on from here.
-            self.transport.last_numbers[self.producer.ssrc] = group.numbering.last_out
+        self.stop()
+        if self._past is not None:
+            self.transport.positions[self.producer.ssrc] = self._past
         self._resent.clear()
-        self.producer.tidy(group)
+
+    def want_key_frame(self, now: float) -> None:
+        if self.target is not None:
+            super().want_key_frame(now)
+        elif not self.paused:
+            self.producer.want_key_frame(now)
+
+    def make_seat(self, feed: Feed, first_number: int, shift: Shift) -> Seat:
+        return Seat(feed, first_number, shift, self.transport, self.mid)
+
+    def left(self, seat: Seat) -> None:
+        self.packets += seat.feed.packets - seat.packets_before
+        self.octets += seat.feed.octets - seat.octets_before
 
     @property
     def sent(self) -> tuple[int, int]:
         """(packets, octets of payload) so far, repairs left out."""
-        group = self.group
-        if group is None or self in group.waiting:
+        seat = self.seat
+        if seat is None:
             return self.packets, self.octets
         return (
-            self.packets + group.packets - self._packets_before,
-            self.octets + group.octets - self._octets_before,
+            self.packets + seat.feed.packets - seat.packets_before,
+            self.octets + seat.feed.octets - seat.octets_before,
         )
 
     # --- what the receiver says ---
 
     def receive_nack(self, nack: Nack, now: float) -> None:
         """Send again what was asked for, if it was sent, is not too old, and was not sent again within one RTT."""
-        group = self.group
-        if group is None or self.producer.paused or (self.repair_payload_type is None and not self.resend_plain):
+        if self.paused or self.producer.paused or (self.repair_payload_type is None and not self.resend_plain):
             return
-        if self in group.waiting:
-            return  # nothing of this group was sent to us yet
         rtt = max(MIN_RTT, self.rtt or DEFAULT_RTT)
         transport = self.transport
         agenda = transport.agenda
         dropped = agenda.dropped
         for number in nack.lost:
-            origin = group.numbering.origin(number)
-            if origin is None:
+            place = self.origin(number)
+            if place is None:
                 continue
-            segment, sequence, out = origin
-            if out < self._first_number:
+            seat, fed, out = place
+            origin = seat.feed.numbering.origin(fed & 0xFFFF)
+            if origin is None or origin[2] != fed:
                 continue
+            segment, sequence, _ = origin
             cache = segment.stream.cache
             packet = cache.get(sequence)
             if packet is None or now - packet.arrived > cache.max_age:
@@ -165,11 +150,11 @@ class Consumer:
                 self._resent.clear()
             self._resent[out] = now
             agenda.counters.retransmissions += 1
-            agenda.packet(transport, self._again(packet, out & 0xFFFF, segment, now))
+            agenda.packet(transport, self._again(packet, fed, segment, seat.shift or NO_SHIFT, now))
 
-    def _again(self, packet: Packet, number: int, segment: Segment, now: float) -> bytearray:
+    def _again(self, packet: Packet, number: int, segment: Segment, shift: Shift, now: float) -> bytearray:
         copy = bytearray(packet.data)
-        rewrite(copy, 0, packet, number, segment)
+        rewrite(copy, 0, packet, number, segment, shift)
         if self.repair_payload_type is None:
             patch_mid(copy, MID_AT, self.mid)
             return copy
@@ -180,8 +165,8 @@ class Consumer:
             payload_type=self.repair_payload_type,
             ssrc=self.producer.ssrc + 1,
             sequence_number=self.repair_number,
-            original=number,
-            timestamp=packet.timestamp + segment.timestamp_shift & 0xFFFFFFFF,
+            original=number + shift.number & 0xFFFF,
+            timestamp=packet.timestamp + segment.timestamp_shift + shift.timestamp & 0xFFFFFFFF,
         )
         write_send_time(repair, abs_send_time(now + self.producer.agenda.clock_offset))
         patch_mid_and_transport_cc(

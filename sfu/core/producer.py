@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sfu.core import capabilities as extension_uris
 from sfu.core import layout, ortc
-from sfu.core.group import ConsumerGroup
+from sfu.core.feed import NO_SHIFT, Feed
+from sfu.core.listener import Listener
 from sfu.core.packet_cache import Packet
 from sfu.core.rtcp import SenderReport
 from sfu.core.stream import Stream
@@ -32,6 +33,7 @@ _PASSED_ON = (
 class Producer:
     INACTIVE_AFTER = 1.0  # seconds without a packet after which a layer counts as not sent
     SILENT_AFTER = 0.5  # the same for the layer that is forwarded, while others go on: the picture stands still
+    LOOK_EVERY = 0.1  # seconds between two looks for such silence
     UPGRADE_AFTER = 2.0  # seconds that a better layer must have been there, or pictures flicker between two
 
     def __init__(
@@ -95,8 +97,10 @@ class Producer:
         ]
         self.reference: Stream | None = None  # the layer whose timeline consumers see
         self.consumers: dict[str, Consumer] = {}
-        self.groups = [self._new_group(shared=True)]
+        self.feeds: dict[Stream, Feed] = {}
         self.taps: list[Tap] = []
+        self.tap_listener = Listener(self)  # one for all recorders: the best layer that there is
+        self._next_look = 0.0
         self.key_frames_requested = 0
         self.closed = False
 
@@ -106,23 +110,24 @@ class Producer:
         if self.paused:
             self.agenda.dropped["paused"] += 1
             return
-        target = self.groups[0].target
-        if target is not stream:
-            if target is None:
-                self._aim(stream)
-                if not packet.key_frame and any(group.has_audience for group in self.groups):
-                    self.want_key_frame(now)
-            elif now - (target.last_packet_at or 0.0) > self.SILENT_AFTER:
-                self.choose_layer(now)
-        for group in self.groups:
-            group.forward(stream, packet)
+        if len(self.streams) > 1 and now >= self._next_look:
+            self._look(now)
+        feed = self.feeds.get(stream)
+        if feed is not None:
+            feed.forward(packet)
+
+    def _look(self, now: float) -> None:
+        """Whoever has no layer yet, or one that has fallen silent, gets another now; else it is done each second."""
+        self._next_look = now + self.LOOK_EVERY
+        for listener in self.listeners():
+            target = listener.target
+            if target is None or now - (target.stream.last_packet_at or 0.0) > self.SILENT_AFTER:
+                self.aim(listener, now)
 
     def skip(self, stream: Stream, sequence: int) -> bool:
         """Leave an empty packet out, if all consumers can do without its number."""
-        skipped = True
-        for group in self.groups:  # each of them must close its gap, whatever the others can
-            skipped = group.skip(stream, sequence) and skipped
-        return skipped
+        feed = self.feeds.get(stream)
+        return feed is None or feed.skip(sequence)
 
     def restart(self, stream: Stream) -> None:
         """The sender's numbers began anew: go on after the next key frame, as after a change of layer."""
@@ -131,38 +136,50 @@ class Producer:
         stream.begin_anew()
         if self.reference is stream:
             self.reference = None
-        for group in self.groups:
-            if group.current is stream:
-                group.stop()
+        if stream in self.feeds:
+            self.feeds[stream].stop()
 
     # --- layers ---
 
-    def _aim(self, stream: Stream) -> None:
-        for group in self.groups:
-            group.target = stream
+    def listeners(self) -> list[Listener]:
+        """All who get the packets, or are to get them."""
+        found: list[Listener] = [consumer for consumer in self.consumers.values() if not consumer.paused]
+        if self.taps:
+            found.append(self.tap_listener)
+        return found
 
-    def choose_layer(self, now: float) -> None:
-        """Aim at the best layer that is being sent."""
-        if len(self.streams) == 1 or self.paused:
-            return
-        target = self.groups[0].target
+    def choose_layers(self, now: float) -> None:
+        """To be called about each second: better layers may have come, and the one that was sent have gone."""
+        if len(self.streams) > 1 and not self.paused:
+            for listener in self.listeners():
+                self.aim(listener, now)
+
+    def aim(self, listener: Listener, now: float) -> None:
+        """At the best layer that is sent and is of use to him."""
+        stream = self._choose(listener, now)
+        if stream is not None:
+            feed = self.feeds.get(stream)
+            if feed is None:
+                feed = self.feeds[stream] = Feed(self, stream, self.first_number())
+            listener.aim_at(feed, now)
+
+    def _choose(self, listener: Listener, now: float) -> Stream | None:
+        """None: as it is. A still screen sends nothing for a while, and comes back in the same layer."""
+        if len(self.streams) == 1:
+            return self.streams[0]
+        target = listener.target.stream if listener.target is not None else None
         active = [
             s
             for s in self.streams
             if s.last_packet_at is not None
             and now - s.last_packet_at < (self.SILENT_AFTER if s is target else self.INACTIVE_AFTER)
         ]
-        if target is None or not active:
-            return  # a still screen sends nothing for a while, and comes back in the same layer
-        best = target if target in active else None
-        for stream in active:
-            if best is None:
-                best = stream  # the one before went silent: anything is better
-            elif stream.index > best.index and self._may_go_up(stream, now):
-                best = stream
-        if best is not None and best is not target:
-            self._aim(best)
-            best.want_key_frame(now)
+        if not active:
+            return None
+        floor = target.index if target in active else min(s.index for s in active)
+        steady = [s for s in active if s.index <= floor or self._may_go_up(s, now)]
+        useful = [s for s in steady if s.index <= listener.limit]
+        return max(useful, key=lambda s: s.index) if useful else min(steady, key=lambda s: s.index)
 
     def _may_go_up(self, stream: Stream, now: float) -> bool:
         if stream.active_since is None or now - stream.active_since < self.UPGRADE_AFTER:
@@ -184,41 +201,16 @@ class Producer:
         return stream.timestamp_shift
 
     def want_key_frame(self, now: float) -> None:
-        """Of the layer that consumers see or are about to."""
-        self.choose_layer(now)
-        target = self.groups[0].target
-        if target is None:
-            target = self.streams[0]
-        if self.is_video:
-            target.want_key_frame(now)
+        """Of every layer that somebody sees or is about to."""
+        if not self.is_video:
+            return
+        watched = [feed.stream for feed in self.feeds.values() if feed.has_audience]
+        for stream in watched or self.streams[:1]:
+            stream.want_key_frame(now)
 
-    # --- groups ---
-
-    def _new_group(self, *, shared: bool, first_number: int | None = None) -> ConsumerGroup:
-        if first_number is None:
-            # Far from the wrap: see `sfu.core.group.JOINABLE_BELOW`.
-            first_number = 0x10000 + 1000 + self.agenda.random_bits(14)
-        return ConsumerGroup(self, first_number, shared=shared)
-
-    def group_for_newcomer(self) -> ConsumerGroup:
-        for group in self.groups:
-            if group.joinable:
-                return group
-        return self._add_group(self._new_group(shared=True))
-
-    def group_from(self, first_number: int) -> ConsumerGroup:
-        """A group of his own for one who goes on from his last number."""
-        return self._add_group(self._new_group(shared=False, first_number=first_number))
-
-    def _add_group(self, group: ConsumerGroup) -> ConsumerGroup:
-        group.target = self.groups[0].target
-        self.groups.append(group)
-        return group
-
-    def tidy(self, group: ConsumerGroup) -> None:
-        """Let go of a group that nobody is in. The first one stays: recorders listen to it."""
-        if not group.has_audience and group is not self.groups[0] and group in self.groups:
-            self.groups.remove(group)
+    def first_number(self) -> int:
+        """Far from the wrap: see `sfu.core.listener.FIRST_BELOW`."""
+        return 0x10000 + 1000 + self.agenda.random_bits(14)
 
     # --- pausing ---
 
@@ -229,8 +221,8 @@ class Producer:
             self.agenda.wanting.discard(stream)
             self.agenda.nacking.discard(stream)
             stream.cache.clear()  # nothing of it leaves any more, not even as a repair
-        for group in self.groups:
-            group.stop()
+        for feed in self.feeds.values():
+            feed.stop()
 
     def resume(self, now: float) -> None:
         self.paused = False
@@ -240,26 +232,29 @@ class Producer:
 
     def add_tap(self, tap: Tap, now: float) -> None:
         self.taps.append(tap)
-        self.groups[0].tapped = True
+        self.aim(self.tap_listener, now)
         self.want_key_frame(now)
 
     def remove_tap(self, tap: Tap) -> None:
         if tap in self.taps:
             self.taps.remove(tap)
-            self.groups[0].tapped = bool(self.taps)
+            if not self.taps:
+                self.tap_listener.stop()
 
     def report_to_taps(self, stream: Stream, now: float) -> None:
         """A sender report of the layer that is sent, in the numbering that taps see."""
-        group = self.groups[0]
-        times = group.report_times(now) if self.taps and stream is group.current else None
+        seat = self.tap_listener.seat
+        if seat is None or seat.feed.stream is not stream:
+            return
+        times = seat.feed.report_times(now, seat.shift or NO_SHIFT)
         if times is None:
             return
         report = SenderReport(
             ssrc=self.ssrc,
             ntp_timestamp=times[0],
             rtp_timestamp=times[1],
-            packet_count=group.packets,
-            octet_count=group.octets,
+            packet_count=seat.feed.packets,
+            octet_count=seat.feed.octets,
         ).serialize()
         for tap in list(self.taps):
             tap.sender_report(self.id, report)
@@ -284,7 +279,7 @@ class Producer:
                 {
                     "rid": stream.rid,
                     "ssrc": stream.ssrc,
-                    "forwarded": stream is self.groups[0].current,
+                    "forwarded": stream in self.feeds and bool(self.feeds[stream].seats),
                     "active": stream.last_packet_at is not None and now - stream.last_packet_at < self.INACTIVE_AFTER,
                     "packets": stream.reception.received,
                     "bytes": stream.bytes,

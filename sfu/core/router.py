@@ -160,7 +160,7 @@ class Router:
         if producer.closed:
             return
         producer.closed = True
-        receivers = {transport for transport in self._receiving_transports() if producer.ssrc in transport.last_numbers}
+        receivers = {transport for transport in self._receiving_transports() if producer.ssrc in transport.positions}
         receivers |= {consumer.transport for consumer in producer.consumers.values()}
         for consumer in list(producer.consumers.values()):
             self.close_consumer(consumer, reason)

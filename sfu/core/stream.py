@@ -150,7 +150,8 @@ class Stream:
             agenda.report(self.producer.transport, report.serialize())
         if self.nack.key_frame_needed:
             self.nack.key_frame_needed = False
-            if any(group.current is self for group in self.producer.groups):
+            feed = self.producer.feeds.get(self)
+            if feed is not None and feed.running:
                 self.want_key_frame(now)
         if not self.nack.missing:
             agenda.nacking.discard(self)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sfu.core import capabilities as extension_uris
 from sfu.core import rtcp
 from sfu.core.errors import ParseError
+from sfu.core.feed import NO_SHIFT, Position
 from sfu.core.feedback import TransportFeedbackRecorder
 from sfu.core.layout import MAX_PACKET
 from sfu.core.peer import MAX_SSRCS
@@ -56,7 +57,7 @@ class Transport:
         self.streams: dict[int, Stream] = {}  # by SSRC of the media
         self.repairs: dict[int, Stream] = {}  # by SSRC of the RTX stream
         self.by_ssrc: dict[int, Consumer] = {}  # by SSRC that we send
-        self.last_numbers: dict[int, int] = {}  # by SSRC: the last number of a consumer that was here
+        self.positions: dict[int, Position] = {}  # by SSRC: where a consumer stopped that was here
         self.repair_numbers: dict[int, int] = {}
         self.transport_sequence = 0  # of the next packet; the hot loop counts it up
         self.next_mid = 0
@@ -269,14 +270,14 @@ class Transport:
 
     def _on_key_frame_request(self, ssrc: int, now: float) -> None:
         consumer = self.by_ssrc.get(ssrc)
-        if consumer is None or consumer.group is None:
+        if consumer is None or consumer.paused:
             return
         self._key_frame_requests += 1
         self.agenda.counters.plis_received += 1
         if self._key_frame_requests > max(MAX_KEY_FRAME_REQUESTS, len(self.consumers)):
             self.agenda.dropped["pli_limit"] += 1
             return
-        consumer.producer.want_key_frame(now)
+        consumer.want_key_frame(now)
 
     # --- what goes out ---
 
@@ -303,7 +304,7 @@ class Transport:
         if not self.connected:
             return
         for producer in self.producers.values():
-            producer.choose_layer(now)
+            producer.choose_layers(now)
         for stream in self.streams.values():
             stream.cache.expire(now)  # a layer that is not sent any more keeps nothing
         for consumer in self.consumers.values():
@@ -341,10 +342,10 @@ class Transport:
         parts: list[bytes] = []
         names: list[tuple[int, str]] = []
         for consumer in self.consumers.values():
-            group = consumer.group
-            if group is None or consumer.producer.paused or consumer in group.waiting:
+            seat = consumer.seat
+            if seat is None or consumer.producer.paused:
                 continue
-            times = group.report_times(now)
+            times = seat.feed.report_times(now, seat.shift or NO_SHIFT)
             if times is None:
                 continue
             ssrc = consumer.producer.ssrc
@@ -386,7 +387,7 @@ class Transport:
 
     def forget_sent(self, ssrc: int) -> None:
         """A producer's SSRC that will never be sent again, nor the one of its repairs."""
-        self.last_numbers.pop(ssrc, None)
+        self.positions.pop(ssrc, None)
         self.repair_numbers.pop(ssrc, None)
         self._reports_sent.pop(ssrc, None)
         if self.link is not None:

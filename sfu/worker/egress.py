@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Sequence
 from struct import Struct
 from typing import Any
 
-from sfu.core.consumer import Consumer
-from sfu.core.group import Burst
+from sfu.core.feed import Burst
 from sfu.core.layout import MID_AT, TRANSPORT_CC_HEAD, patch_mid_and_transport_cc
+from sfu.core.listener import Seat
 from sfu.worker.datagrams import (
     CONTROL,
     HEADER,
@@ -69,21 +70,24 @@ class Egress:
         self._controls: dict[int, tuple[int, Any]] = {}  # segment size -> (address, what keeps it)
 
     def send(self, burst: Burst, now: float) -> None:
-        """Send a burst to all its members; what cannot be sent is dropped and counted."""
-        others = self._send_protected(burst, 16, burst.members, now)
+        """Send a burst to all its seats; what cannot be sent is dropped and counted."""
+        others = self._send_protected(burst, 16, burst.seats, now)
         if others:
             self._send_protected(burst, 10, others, now)
 
     def source(self, burst: Burst, now: float) -> list[memoryview]:
-        """The packets as written, before MID and protection: for recorders."""
-        return [self._source_view[at : at + size] for at, size in burst.render(self._source, 0, now)]
+        """The packets as recorders get them: before MID and protection."""
+        places = burst.render(self._source, 0, now)
+        if burst.tap is not None and burst.tap.shift is not None:
+            burst.shift(self._source, 0, burst.tap.shift)
+        return [self._source_view[at : at + size] for at, size in places]
 
-    def _send_protected(self, burst: Burst, tag: int, members: Any, now: float) -> list[Consumer]:
-        """Send to the members whose SRTP tag has that length; the rest is returned."""
+    def _send_protected(self, burst: Burst, tag: int, seats: Sequence[Seat], now: float) -> list[Seat]:
+        """Send to the seats whose SRTP tag has that length; the rest is returned."""
         places = burst.render(self._source, tag, now, even=self.segments)
         last_at, last_size = places[-1]
         total = last_at + last_size + tag
-        rows = self._rows(places, total, tag, len(members))
+        rows = self._rows(places, total, tag, len(seats))
         row_count = len(rows)
         fresh_lengths = Struct(f"={len(places)}i").pack(*[size for _, size in places])
         lengths = self._lengths_view[: len(fresh_lengths)]
@@ -91,23 +95,25 @@ class Egress:
         buffer, header_words = self._buffer, self._header_words
         protect, patch = srtp_protect, patch_mid_and_transport_cc
         # Where there is no transport-wide number, its element is written as the padding that it was.
-        head, step = (TRANSPORT_CC_HEAD, 1) if burst.group.producer.is_video else (0, 0)
-        others: list[Consumer] = []
+        head, step = (TRANSPORT_CC_HEAD, 1) if burst.feed.producer.is_video else (0, 0)
+        others: list[Seat] = []
         links: list[Any] = []
         row = 0
-        for consumer in members:
-            transport = consumer.transport
+        for seat in seats:
+            transport: Any = seat.transport
             link = transport.link
             session = link.outbound
             if session is None:
                 continue
             if link.tag_length != tag:
-                others.append(consumer)
+                others.append(seat)
                 continue
             view, packets, names = rows[row]
             view[:] = source
             lengths[:] = fresh_lengths
-            mid = consumer.mid
+            if seat.shift is not None:
+                burst.shift(buffer, row * total, seat.shift)
+            mid = seat.mid
             sequence = transport.transport_sequence if step else 0
             for at, pointer, length in packets:
                 patch(buffer, at, mid, head, sequence)

@@ -257,9 +257,9 @@ class Endpoint:
         agenda = self.agenda
         now = self._loop.time()
         for burst in agenda.take_bursts():
-            if burst.group.tapped:
+            if burst.tap is not None:
                 self._tap(burst, now)
-            if burst.members:
+            if burst.seats:
                 self.egress.send(burst, now)
         for transport, packet in agenda.take_packets():
             self._send_packet(transport, packet)
@@ -270,7 +270,7 @@ class Endpoint:
             self.on_events(events)
 
     def _tap(self, burst: Any, now: float) -> None:
-        producer = burst.group.producer
+        producer = burst.feed.producer
         for packet in self.egress.source(burst, now):
             for tap in list(producer.taps):
                 try:

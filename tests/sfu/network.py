@@ -99,15 +99,19 @@ class FakeNetwork:
     def deliver(self) -> None:
         buffer = bytearray(65536)
         for burst in self.agenda.take_bursts():
-            for consumer in burst.members:
-                transport = consumer.transport
-                for at, size in burst.render(buffer, 16, self.now):
+            for seat in burst.seats:
+                transport = seat.transport
+                assert transport is not None
+                places = burst.render(buffer, 16, self.now)
+                if seat.shift is not None:
+                    burst.shift(buffer, 0, seat.shift)
+                for at, size in places:
                     packet = buffer[at : at + size]
-                    if consumer.producer.is_video:
+                    if burst.feed.producer.is_video:
                         number = transport.next_transport_sequence()
-                        patch_mid_and_transport_cc(packet, MID_AT, consumer.mid, TRANSPORT_CC_HEAD, number)
+                        patch_mid_and_transport_cc(packet, MID_AT, seat.mid, TRANSPORT_CC_HEAD, number)
                     else:
-                        patch_mid(packet, MID_AT, consumer.mid)
+                        patch_mid(packet, MID_AT, seat.mid)
                     self.peers[transport].rtp.append(bytes(packet))
         for transport, packet in self.agenda.take_packets():
             self.peers[transport].rtp.append(bytes(packet))

@@ -112,8 +112,7 @@ def test_a_recorder_asks_for_a_key_frame_and_hears_the_same_numbers_as_a_consume
     assert heard == ["peer_opened", "producer_added"]
     assert requests(tina) == 1
     tina.send_rtp(*Vp8Sender(1111).frame(3, key=True))
-    group = camera.groups[0]
-    assert group.packets == 3
+    assert [feed.packets for feed in camera.feeds.values()] == [3]
     network.router.pause_producer(camera)
     network.router.close_peer("tina", "left")
     assert heard[2:] == ["producer_paused", "producer_closed", "peer_closed"]

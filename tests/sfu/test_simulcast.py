@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from sfu.core.rtcp import PictureLossIndication, SenderReport
+from sfu.core.rtcp import Nack, PictureLossIndication, SenderReport
 from sfu.core.rtp import build_rtp, parse_rtp
 from sfu.core.vp8 import parse_vp8
 from tests.sfu.network import FakeNetwork, FakePeer
@@ -62,8 +62,8 @@ class Lesson:
 
 
 def current_rid(lesson: Lesson) -> str:
-    current = lesson.camera.groups[0].current
-    return current.rid if current is not None else ""
+    seat = lesson.consumer.seat
+    return seat.feed.stream.rid if seat is not None else ""
 
 
 def assert_one_stream(peer: FakePeer, *, gaps: int = 0) -> None:
@@ -229,3 +229,91 @@ def test_a_seven_bit_picture_id_is_widened(network: FakeNetwork) -> None:
         assert payload[-2:] == b"\x07\x08"
         pictures.append(vp8.picture_id)
     assert pictures == list(range(300))
+
+
+def test_receivers_of_one_camera_get_different_layers_and_each_sees_one_stream(network: FakeNetwork) -> None:
+    lesson = Lesson(network)
+    olga = network.join("olga", "recv")
+    small = network.consume(olga, lesson.camera)
+    network.advance(5.0)
+    small.limit = 0
+    network.advance(3.0)
+    assert small.seat is not None
+    assert small.seat.feed.stream.rid == "q"
+    assert current_rid(lesson) == "f"
+    small.limit = 1
+    network.advance(3.0)
+    assert small.seat.feed.stream.rid == "h"
+    small.limit = 2
+    network.advance(3.0)
+    assert small.seat.feed.stream.rid == "f"
+    assert_one_stream(olga, gaps=4)
+    assert_one_stream(lesson.sam, gaps=1)
+
+
+def test_what_comes_late_for_a_layer_is_not_sent_to_who_came_to_it_later(network: FakeNetwork) -> None:
+    lesson = Lesson(network)
+    olga = network.join("olga", "recv")
+    small = network.consume(olga, lesson.camera)
+    network.advance(5.0)
+    full = lesson.encoder.layers[2]
+    held = full.frame(1)  # numbered before, and still on its way while olga goes to the low layer and back
+    for limit, rid in ((0, "q"), (2, "f")):
+        small.limit = limit
+        lesson.camera.aim(small, network.now)
+        while small.seat is None or small.seat.feed.stream.rid != rid:
+            network.advance(0.02)
+    numbers = [h.sequence_number for h in olga.headers()]
+    before = len(lesson.sam.rtp)
+    lesson.tina.send_rtp(*held)
+    assert len(lesson.sam.rtp) == before + 1, "who was there all the time gets it"
+    assert [h.sequence_number for h in olga.headers()] == numbers
+    assert len(set(numbers)) == len(numbers)
+
+
+def test_packets_on_their_way_out_keep_their_numbers_when_the_receiver_goes_over_to_another_layer(
+    network: FakeNetwork,
+) -> None:
+    """All in one turn of the loop: the end of the old layer, and the key frame of the new one."""
+    lesson = Lesson(network)
+    network.advance(5.0)
+    lesson.consumer.limit = 0
+    lesson.camera.choose_layers(network.now)
+    full, low = lesson.encoder.layers[2], lesson.encoder.layers[0]
+    for packet in (*full.frame(3), *low.frame(3, key=True), *low.frame(2)):
+        lesson.tina.transport.receive_rtp(packet, len(packet), network.now)
+    network.deliver()
+    assert_one_stream(lesson.sam, gaps=2)
+    assert current_rid(lesson) == "q"
+
+
+def test_a_number_left_out_at_a_change_of_layer_is_never_sent_again(network: FakeNetwork) -> None:
+    lesson = Lesson(network)
+    network.advance(5.0)
+    full, low = lesson.encoder.layers[2], lesson.encoder.layers[0]
+    lesson.tina.send_rtp(*full.frame(3)[:2])  # unfinished
+    lesson.consumer.limit = 0
+    lesson.camera.choose_layers(network.now)
+    lesson.tina.send_rtp(*low.frame(2, key=True))
+    lesson.tina.send_rtp(*full.frame(3))  # the old layer goes on, under numbers of its own
+    numbers = [h.sequence_number for h in lesson.sam.headers()]
+    assert (numbers[-2] - numbers[-3]) & 0xFFFF == 2
+    before = len(lesson.sam.rtp)
+    lesson.sam.send_rtcp(Nack(1, lesson.camera.ssrc, [numbers[-3] + 1 & 0xFFFF]))
+    assert len(lesson.sam.rtp) == before
+    lesson.sam.send_rtcp(Nack(1, lesson.camera.ssrc, [numbers[-3], numbers[-2]]))
+    assert len(lesson.sam.rtp) == before + 2
+
+
+def test_who_pauses_and_comes_back_goes_on_in_the_feed_of_the_others(network: FakeNetwork) -> None:
+    lesson = Lesson(network)
+    olga = network.join("olga", "recv")
+    network.consume(olga, lesson.camera)
+    network.advance(5.0)
+    lesson.consumer.pause()
+    network.advance(0.5)
+    lesson.consumer.resume(network.now)
+    network.advance(2.0)
+    assert lesson.consumer.seat is not None
+    assert len(lesson.consumer.seat.feed.seats) == 2
+    assert_one_stream(lesson.sam, gaps=2)

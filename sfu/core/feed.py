@@ -1,0 +1,295 @@
+"""One layer of a producer as it is given out: numbered once, written once, sent to everyone who watches that layer.
+
+A feed's packets are numbered without a break, whatever the sender does. Who has watched this layer from his beginning
+gets them as they are; who came from another layer, or back from a pause, gets them with constants added to number,
+timestamp and picture (`Shift`), so that he sees one stream go on. Either way a burst is rendered once and copied.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from sfu.core.layout import abs_send_time, patch_sequence_and_timestamp, payload_offset, write_send_time
+from sfu.core.numbering import Numbering, Segment
+from sfu.core.packet_cache import Packet
+
+if TYPE_CHECKING:
+    from sfu.core.listener import Listener, Seat
+    from sfu.core.producer import Producer
+    from sfu.core.stream import Stream
+
+MAX_BURST = 40  # packets that leave together: fits a 64 KiB send
+MAX_EVENING = 4  # bytes of padding that are cheaper than another system call
+PADDING_BIT = 0x20
+
+_picture_id = Struct("!H").pack_into
+
+Outgoing = tuple[Packet, int, Segment]  # the packet, its number (unwrapped), and what else is added
+
+
+class Shift(NamedTuple):
+    """What one receiver's packets have added to what the feed says."""
+
+    number: int = 0
+    timestamp: int = 0
+    picture: int = 0
+    tl0: int = 0
+
+
+NO_SHIFT = Shift()
+
+
+class Position(NamedTuple):
+    """The newest packet that a receiver was sent, as he saw it."""
+
+    number: int  # unwrapped
+    timestamp: int
+    picture: int | None  # VP8's picture id
+    tl0: int | None
+    marker: bool
+    at: float  # when it came from the sender
+
+
+class Burst:
+    """Packets that arrived together, and who gets them."""
+
+    __slots__ = ("_places", "feed", "packets", "seats", "tap")
+
+    def __init__(self, feed: Feed, seats: tuple[Seat, ...], tap: Seat | None, packets: list[Outgoing]) -> None:
+        self.feed = feed
+        self.seats = seats
+        self.tap = tap  # the recorders'
+        self.packets = packets
+        self._places: list[tuple[int, int]] = []
+
+    def render(self, buffer: bytearray, gap: int, now: float, *, even: bool = False) -> list[tuple[int, int]]:
+        """Write the packets one behind the other, `gap` bytes after each; (offset, length) of each.
+
+        `even`: packets of nearly one size get padding to be of one size, so that they can leave as one segmented send;
+        browsers cut a frame into packets that differ by a byte. What is left to the sender: MID and transport-wide
+        number (`sfu.core.layout`), and `shift` for those who need it.
+        """
+        producer = self.feed.producer
+        send_time = abs_send_time(now + producer.agenda.clock_offset)
+        places = []
+        position = 0
+        # A voice may be sent again as it was, and must not depend on what left beside it.
+        longest = max([len(packet.data) for packet, _, _ in self.packets]) if even and producer.is_video else 0
+        for packet, number, segment in self.packets:
+            data = packet.data
+            write_send_time(data, send_time)  # in the cached packet: audio is sent again exactly as it was
+            size = len(data)
+            buffer[position : position + size] = data
+            rewrite(buffer, position, packet, number, segment)
+            padding = longest - size
+            if 0 < padding <= MAX_EVENING:
+                buffer[position + size : position + longest] = bytes((*bytes(padding - 1), padding))
+                buffer[position] |= PADDING_BIT
+                size = longest
+            places.append((position, size))
+            position += size + gap
+        self._places = places
+        return places
+
+    def shift(self, buffer: bytearray, start: int, shift: Shift) -> None:
+        """Write into a copy of what `render` wrote, at `start`, what one receiver sees differently."""
+        for (packet, number, segment), (at, _) in zip(self.packets, self._places, strict=True):
+            rewrite(buffer, start + at, packet, number, segment, shift)
+
+
+def rewrite(
+    buffer: bytearray, position: int, packet: Packet, number: int, segment: Segment, shift: Shift = NO_SHIFT
+) -> None:
+    """Give a copy of a cached packet the number, timestamp and picture that its receivers expect."""
+    timestamp = packet.timestamp + segment.timestamp_shift + shift.timestamp & 0xFFFFFFFF
+    patch_sequence_and_timestamp(buffer, position + 2, number + shift.number & 0xFFFF, timestamp)
+    vp8 = packet.vp8
+    if vp8 is None:
+        return
+    picture_shift, tl0_shift = segment.picture_shift + shift.picture, segment.tl0_shift + shift.tl0
+    if picture_shift or tl0_shift:
+        payload = position + payload_offset(packet.data)
+        if vp8.picture_id is not None:
+            _picture_id(buffer, payload + vp8.picture_id_at, 0x8000 | (vp8.picture_id + picture_shift & 0x7FFF))
+        if vp8.tl0_picture_index is not None:
+            buffer[payload + vp8.tl0_picture_index_at] = vp8.tl0_picture_index + tl0_shift & 0xFF
+
+
+class Feed:
+    def __init__(self, producer: Producer, stream: Stream, first_number: int) -> None:
+        self.producer = producer
+        self.stream = stream
+        self.numbering = Numbering(first_number)
+        self.running = False  # whether packets are given out; else the next key frame begins
+        self.seats: tuple[Seat, ...] = ()  # of those who get the packets
+        self.tap: Seat | None = None  # the recorders'
+        self.waiting: list[Listener] = []  # for a key frame
+        self.packets = 0
+        self.octets = 0  # of payload
+        self._burst: list[Outgoing] = []
+        self._last: Packet | None = None  # the newest one sent, with its segment
+        self._last_segment: Segment | None = None
+
+    @property
+    def has_audience(self) -> bool:
+        return bool(self.seats or self.waiting or self.tap)
+
+    # --- packets ---
+
+    def forward(self, packet: Packet) -> None:
+        begins = packet.key_frame or not self.producer.is_video
+        beginning = not self.running
+        if beginning:
+            if not begins or not self.has_audience:
+                return
+            self._begin(packet)
+        if begins and self.waiting:
+            self._let_in(packet)
+        self._send(packet)
+        if beginning:
+            self._send_followers(packet)
+
+    def _let_in(self, packet: Packet) -> None:
+        self.close_burst()  # what came before the key frame goes to the old ones alone
+        waiting, self.waiting = self.waiting, []
+        seats = [listener.take_seat(self, packet) for listener in waiting]
+        self.seats = (*self.seats, *[seat for seat in seats if seat.transport is not None])
+        self.tap = next((seat for seat in seats if seat.transport is None), self.tap)
+
+    def leave(self, seat: Seat) -> None:
+        """From now on; what was to be sent already is."""
+        self.close_burst()
+        if self.tap is seat:
+            self.tap = None
+        else:
+            self.seats = tuple(other for other in self.seats if other is not seat)
+
+    def _send(self, packet: Packet) -> None:
+        numbering = self.numbering
+        before = numbering.last_out
+        number = numbering.number(packet.sequence)
+        if number is None or not (self.seats or self.tap):
+            return
+        segment = numbering.current
+        assert segment is not None
+        self.packets += 1
+        self.octets += len(packet.data) - payload_offset(packet.data)
+        if number <= before:
+            self._send_late((packet, number, segment))
+            return
+        if not self._burst:
+            self.producer.agenda.open_feeds.append(self)
+        elif len(self._burst) >= MAX_BURST:
+            self.close_burst()
+        self._burst.append((packet, number, segment))
+        self._last = packet
+        self._last_segment = segment
+
+    def _send_late(self, outgoing: Outgoing) -> None:
+        """Only to those who were here before it: to others it would come under a number that they had already."""
+        self.close_burst()
+        number = outgoing[1]
+        seats = tuple(seat for seat in self.seats if seat.first_number <= number)
+        tap = self.tap if self.tap is not None and self.tap.first_number <= number else None
+        self.producer.agenda.burst(Burst(self, seats, tap, [outgoing]))
+
+    def _send_followers(self, first: Packet) -> None:
+        """Packets of the key frame that overtook its first one on their way here."""
+        sequence = first.sequence + 1
+        while (follower := self.stream.cache.get(sequence)) is not None:
+            self._send(follower)
+            sequence += 1
+
+    def skip(self, sequence: int) -> bool:
+        """Leave out an empty packet. False if it must be sent to keep the numbers whole."""
+        return not self.running or self.numbering.drop(sequence)
+
+    def close_burst(self) -> None:
+        if self._burst:
+            self.producer.agenda.burst(Burst(self, self.seats, self.tap, self._burst))
+            self._burst = []
+
+    # --- beginning and going on ---
+
+    def stop(self) -> None:
+        """Go on with a key frame, later."""
+        self.running = False
+
+    def _begin(self, packet: Packet) -> None:
+        """`packet` begins a key frame: the first of all, or after the sender paused or began anew."""
+        self.running = True
+        producer, stream = self.producer, self.stream
+        if producer.reference is None:
+            producer.reference = stream
+        known = producer.timestamp_shift(stream)
+        position = self.position()
+        if position is None:
+            self.numbering.begin(stream, packet.sequence, timestamp_shift=known or 0)
+            return
+        shift = go_on(position, packet, known, producer.clock_rate)
+        # No number is left out: what was unfinished belonged to this stream, and is asked for again or given up.
+        self.numbering.begin(
+            stream,
+            packet.sequence,
+            timestamp_shift=shift.timestamp,
+            picture_shift=shift.picture,
+            tl0_shift=shift.tl0,
+        )
+
+    def position(self, shift: Shift = NO_SHIFT) -> Position | None:
+        """The newest packet, as one sees it whose packets are shifted so."""
+        last, segment = self._last, self._last_segment
+        if last is None or segment is None:
+            return None
+        vp8 = last.vp8
+        picture = tl0 = None
+        if vp8 is not None:
+            if vp8.picture_id is not None:
+                picture = vp8.picture_id + segment.picture_shift + shift.picture & 0x7FFF
+            if vp8.tl0_picture_index is not None:
+                tl0 = vp8.tl0_picture_index + segment.tl0_shift + shift.tl0 & 0xFF
+        return Position(
+            self.numbering.last_out + shift.number,
+            last.timestamp + segment.timestamp_shift + shift.timestamp & 0xFFFFFFFF,
+            picture,
+            tl0,
+            last.marker,
+            last.arrived,
+        )
+
+    def report_times(self, now: float, shift: Shift = NO_SHIFT) -> tuple[int, int] | None:
+        """(NTP, RTP timestamp) of this moment by the sender's clock, as a receiver sees it; None: not known yet.
+
+        The sender's own time is kept: it ties a peer's voice to his picture better than our arrival times could.
+        """
+        segment = self._last_segment
+        reception = self.stream.reception
+        if segment is None or not reception.report_ntp:
+            return None
+        elapsed = now - reception.report_at
+        ntp = reception.report_ntp + int(elapsed * 4294967296) & 0xFFFFFFFFFFFFFFFF
+        timestamp = reception.report_timestamp + int(elapsed * self.producer.clock_rate)
+        return ntp, timestamp + segment.timestamp_shift + shift.timestamp & 0xFFFFFFFF
+
+
+def go_on(last: Position, packet: Packet, timestamp_shift: int | None, clock_rate: int) -> Shift:
+    """What to add to what the sender wrote, from `packet` on, so that `last` is followed by it without a seam.
+
+    `timestamp_shift`: what puts the sender's time on the producer's timeline; None if no sender report tells. The
+    number is not among it: that depends on what was left unfinished.
+    """
+    if timestamp_shift is None:  # as much later as it came later
+        elapsed = max(1, int((packet.arrived - last.at) * clock_rate))
+        timestamp_shift = last.timestamp + elapsed - packet.timestamp
+    ahead = (packet.timestamp + timestamp_shift - last.timestamp + 0x80000000 & 0xFFFFFFFF) - 0x80000000
+    if ahead <= 0:  # time must not stand still, still less go back
+        timestamp_shift += 1 - ahead + clock_rate // 100
+    picture = tl0 = 0
+    vp8 = packet.vp8
+    if vp8 is not None:
+        if vp8.picture_id is not None and last.picture is not None:
+            picture = last.picture + 1 - vp8.picture_id & 0x7FFF
+        if vp8.tl0_picture_index is not None and last.tl0 is not None:
+            tl0 = last.tl0 + 1 - vp8.tl0_picture_index & 0xFF
+    return Shift(0, timestamp_shift & 0xFFFFFFFF, picture, tl0)
