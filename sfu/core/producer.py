@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sfu.core import capabilities as extension_uris
 from sfu.core import layout, ortc
 from sfu.core.group import ConsumerGroup
+from sfu.core.keyframes import NOT_BEFORE
 from sfu.core.packet_cache import Packet
 from sfu.core.rtcp import SenderReport
 from sfu.core.stream import Stream
@@ -98,6 +99,7 @@ class Producer:
         self.groups = [self._new_group(shared=True)]
         self.taps: list[Tap] = []
         self.key_frames_requested = 0
+        self.asked_for_key_frame_at: float | None = None
         self.closed = False
 
     # --- packets ---
@@ -191,6 +193,10 @@ class Producer:
             target = self.streams[0]
         if self.is_video:
             target.want_key_frame(now)
+
+    def may_ask(self, now: float) -> bool:
+        """Whether a layer may be asked for a key frame: some encoders answer with one in every layer."""
+        return self.asked_for_key_frame_at is None or now - self.asked_for_key_frame_at >= NOT_BEFORE
 
     # --- groups ---
 

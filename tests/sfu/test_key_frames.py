@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from sfu.core.keyframes import KeyFrameRequests
 from sfu.core.rtcp import FullIntraRequest, Nack, PictureLossIndication
 from tests.sfu.network import FakeNetwork, FakePeer
-from tests.sfu.peer import Vp8Sender, vp8_parameters
+from tests.sfu.peer import Vp8Sender, simulcast_parameters, vp8_parameters
 
 
 @pytest.fixture
@@ -130,6 +132,26 @@ def test_a_recorder_that_fails_is_taken_off_and_the_class_goes_on(network: FakeN
     tina.send_rtp(*Vp8Sender(1111).frame(3, key=True))
     assert len(sam.rtp) == 3
     assert network.router.taps == []
+
+
+def test_the_layers_of_one_picture_are_not_asked_at_the_same_time(network: FakeNetwork) -> None:
+    tina = network.join("tina", "send")
+    camera = network.produce(tina, "video", simulcast_parameters())
+    for index, rid in enumerate("qhf"):
+        tina.send_rtp(*Vp8Sender(100 + index, rid=rid).frame(1, key=True))
+    network.advance(1.0)
+    asked = []
+    for stream in camera.streams:
+        stream.want_key_frame(network.now)
+    for _ in range(75):
+        network.deliver()
+        asked += [(round(network.now, 2), p.media_ssrc) for p in tina.heard(PictureLossIndication)]
+        tina.rtcp.clear()
+        network.advance(0.02)
+    first = asked[0][0]
+    assert {ssrc for _, ssrc in asked} == {100, 101, 102}
+    times = [at - first for at, _ in asked]
+    assert all(later - before >= 0.499 for before, later in itertools.pairwise(times))
 
 
 def test_who_watches_sixteen_and_loses_them_all_may_ask_for_sixteen(network: FakeNetwork) -> None:
