@@ -1,6 +1,6 @@
 """Two do the same at the same moment, each on a database connection of their own: the rules hold all the same.
 
-SQLite lets one write at a time, so it hides what PostgreSQL, where these run too, does not: two transactions side by side.
+SQLite lets one write at a time and hides what PostgreSQL, where these run too, shows: transactions side by side.
 """
 
 from __future__ import annotations
