@@ -136,12 +136,19 @@ class Producer:
         for group in self.groups:
             if group.current is stream:
                 group.stop()
+                if self.is_video and group.has_audience:
+                    # Asked for with the next tick: the packet at hand may begin one.
+                    stream.key_frames.request()
+                    self.agenda.wanting.add(stream)
 
     # --- layers ---
 
     def _aim(self, stream: Stream) -> None:
         for group in self.groups:
             group.target = stream
+        for other in self.streams:
+            if other is not stream:
+                other.key_frames.pending = False
 
     def choose_layer(self, now: float) -> None:
         """Aim at the best layer that is being sent."""
@@ -193,6 +200,17 @@ class Producer:
             target = self.streams[0]
         if self.is_video:
             target.want_key_frame(now)
+
+    def each_second(self, now: float) -> None:
+        self.choose_layer(now)
+        target = self.groups[0].target
+        if not self.is_video or target is None or target.last_packet_at is None:
+            return
+        # Who never had a picture does not ask for one, and requests to a sender that slept are not repeated for ever.
+        if now - target.last_packet_at > self.INACTIVE_AFTER:
+            return
+        if any(group.waiting or (group.has_audience and group.current is not target) for group in self.groups):
+            self.want_key_frame(now)
 
     def may_ask(self, now: float) -> bool:
         """Whether a layer may be asked for a key frame: some encoders answer with one in every layer."""

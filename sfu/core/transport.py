@@ -303,7 +303,7 @@ class Transport:
         if not self.connected:
             return
         for producer in self.producers.values():
-            producer.choose_layer(now)
+            producer.each_second(now)
         for stream in self.streams.values():
             stream.cache.expire(now)  # a layer that is not sent any more keeps nothing
         for consumer in self.consumers.values():
