@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sfu.core.group import rewrite
 from sfu.core.layout import (
@@ -16,14 +16,13 @@ from sfu.core.layout import (
 )
 from sfu.core.packet_cache import Packet
 from sfu.core.rtcp import Nack
+from sfu.protocol import Json
 
 if TYPE_CHECKING:
     from sfu.core.group import ConsumerGroup
     from sfu.core.numbering import Segment
     from sfu.core.producer import Producer
     from sfu.core.transport import Transport
-
-Json = dict[str, Any]
 
 DEFAULT_RTT = 0.1  # seconds, until a report tells
 REPAIR_OVERHEAD = 18  # bytes: the original number and the SRTP tag

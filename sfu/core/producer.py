@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sfu.core import capabilities as extension_uris
 from sfu.core import layout, ortc
@@ -11,14 +11,12 @@ from sfu.core.keyframes import NOT_BEFORE
 from sfu.core.packet_cache import Packet
 from sfu.core.rtcp import SenderReport
 from sfu.core.stream import Stream
-from sfu.protocol import Kind, ProducerInfo, Source
+from sfu.protocol import Json, Kind, ProducerInfo, Source
 
 if TYPE_CHECKING:
     from sfu.core.consumer import Consumer
     from sfu.core.tap import Tap
     from sfu.core.transport import Transport
-
-Json = dict[str, Any]
 
 # Extensions that are copied as they are, by uri; the first three of a packet are written by us (`sfu.core.layout`).
 _PASSED_ON = (
