@@ -70,7 +70,7 @@ class Consumer:
         self.resend_plain = not producer.is_video and {"type": "nack", "parameter": ""} in codecs[0]["rtcpFeedback"]
         self.repair_number = repair_number
         self.paused = True
-        self.group: ConsumerGroup | None = None  # None while paused
+        self.group: ConsumerGroup | None = None  # None while paused, or not connected yet
         self.rtt: float | None = None
         self.fraction_lost = 0
         self.lost = 0
@@ -89,6 +89,15 @@ class Consumer:
         if not self.paused:
             return
         self.paused = False
+        self.start(now)
+
+    def start(self, now: float) -> None:
+        """Join those who watch; while there are no keys yet, when there are: nothing could be sent, nor sent again."""
+        if self.paused or self.group is not None:
+            return
+        if not self.transport.connected:
+            self.transport.agenda.starting.add(self.transport)
+            return
         last = self.transport.last_numbers.get(self.producer.ssrc)
         group = self.producer.group_for_newcomer() if last is None else self.producer.group_from(last + 1)
         self.group = group

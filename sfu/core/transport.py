@@ -295,6 +295,10 @@ class Transport:
         if self._feedback.empty:
             self.agenda.arrivals.discard(self)
 
+    def start_consumers(self, now: float) -> None:
+        for consumer in self.consumers.values():
+            consumer.start(now)
+
     def each_second(self, now: float) -> None:
         self._key_frame_requests = self._nacked = 0
         self._forget_silent(now)
