@@ -90,7 +90,7 @@ def test_padding_is_wanted_while_a_probe_lasts():
 def test_nothing_is_probed_while_a_queue_stands_that_is_known_of():
     estimator = BandwidthEstimator()
     now = answered(estimator, 0.0, 5)
-    now = answered(estimator, now, 2, way=0.18)
+    now = answered(estimator, now, 8, way=0.18)
     assert estimator.queue == pytest.approx(0.15, abs=0.001)
     assert not estimator.plan_probe(500_000, 500_000, now)
     assert estimator.plan_probe(500_000, 500_000, now + 10)  # what was ten seconds ago says nothing
@@ -120,7 +120,7 @@ actions = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(first=numbers, steps=st.lists(actions, max_size=60))
 def test_no_sequence_of_events_breaks_it(first: int, steps: list):
     estimator = BandwidthEstimator(minimum=MINIMUM, maximum=MAXIMUM, first_number=first)
@@ -155,7 +155,7 @@ def test_no_sequence_of_events_breaks_it(first: int, steps: list):
         assert 0 <= estimator.loss <= 1
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(
     first=numbers,
     arrives=st.lists(st.booleans(), min_size=1, max_size=30),

@@ -152,8 +152,8 @@ def test_who_sends_little_over_a_narrow_link_learns_of_it():
 def test_a_rate_that_has_just_risen_too_far_falls_to_what_the_path_carries_not_to_what_was_sent_before():
     path = Path(
         Link(MBIT),
-        BandwidthEstimator(initial=1.5 * MBIT),
-        demand=lambda estimator: 300_000 if path.now < 10 else min(1.3 * MBIT, estimator.estimate),
+        BandwidthEstimator(initial=2 * MBIT),
+        demand=lambda estimator: 300_000 if path.now < 10 else estimator.estimate,
     )
     path.run(10)
     fallen = min(sample.estimate for sample in path.run(3))

@@ -1,6 +1,6 @@
 """What was sent is found again by a report, each packet once, whatever order, wrap or lies it comes with."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfu.core.bandwidth.sent_history import SIZE, SentHistory, departures
@@ -123,6 +123,7 @@ def test_bytes_under_way_can_be_summed_from_a_number_on():
     assert history.sent_since(mark) == 120
 
 
+@settings(deadline=None)
 @given(
     first=st.integers(0, 65_535),
     bursts=st.lists(st.integers(1, 40), min_size=1, max_size=80),
@@ -145,6 +146,7 @@ def test_every_packet_is_told_of_once_whatever_is_lost(first: int, bursts: list[
     assert got + lost == sum(bursts)
 
 
+@settings(deadline=None)
 @given(
     base=st.integers(0, 65_535),
     count=st.integers(0, 65_535),
