@@ -46,12 +46,13 @@ class CourseQuerySet(models.QuerySet["Course"]):
 
     def with_numbers(self) -> CourseQuerySet:
         """With `lesson_count` and `people_count`."""
-        return self.annotate(lesson_count=_number_of(Lesson), people_count=_number_of(Enrolment))
+        return self.annotate(lesson_count=number_of(Lesson, "course"), people_count=number_of(Enrolment, "course"))
 
 
-def _number_of(model: type[models.Model]) -> Coalesce:
-    # Each by a query of its own: a join would count a row for every pair of a lesson and a person.
-    found = model._default_manager.filter(course=models.OuterRef("pk")).order_by().values("course")
+def number_of(model: type[models.Model], by: str) -> Coalesce:
+    """How many rows of `model` name a row by their field `by`, to annotate it with."""
+    # By a query of its own: two that are joined would count a row for every pair, of a lesson and a person.
+    found = model._default_manager.filter(**{by: models.OuterRef("pk")}).order_by().values(by)
     return Coalesce(models.Subquery(found.annotate(number=models.Count("pk")).values("number")), 0)
 
 

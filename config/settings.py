@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dj_database_url
 
-from config import logs
+from config import logs, mail
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -42,19 +44,20 @@ RECORDINGS_DIR = DATA_DIR / "recordings"
 DATA_DIR.mkdir(parents=True, exist_ok=True)
 
 
-def _kept_secret() -> str:
+def kept_secret(folder: Path) -> str:
     """A secret for installations that set none: made once, kept beside the data, readable by its owner alone."""
-    path = DATA_DIR / "secret_key"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret := secrets.token_urlsafe(50))
-    return secret
+    path = folder / "secret_key"
+    if not path.exists():
+        # Written whole before it gets its name: nobody finds half of it, neither now nor after a full disk.
+        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".secret_key") as file:
+            file.write(secrets.token_urlsafe(50))
+            file.flush()
+            with contextlib.suppress(FileExistsError):  # another process was faster
+                os.link(file.name, path)
+    return path.read_text().strip()
 
 
-SECRET_KEY = env("SECRET_KEY") or _kept_secret()
+SECRET_KEY = env("SECRET_KEY") or kept_secret(DATA_DIR)
 DEBUG = env_bool("DEBUG")
 HTTPS = env_bool("HTTPS")
 LECTERN_DEMO = env_bool("LECTERN_DEMO") if env("LECTERN_DEMO") else None  # None: config.demo decides
@@ -282,5 +285,8 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+try:
+    globals().update(mail.settings_of(env("EMAIL_URL")))
+except ValueError as error:
+    raise SystemExit(f"EMAIL_URL cannot be used: {error}.") from None
 LOGGING = logs.dict_config(env("LOG_FORMAT", "console"))

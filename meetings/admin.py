@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
+from classroom.models import number_of
 from meetings.models import Attendance, ChatMessage, Participant, Room
 
 
@@ -39,11 +40,11 @@ class RoomAdmin(admin.ModelAdmin):
     readonly_fields = ("created_at", "participants_link", "messages_link")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Room]:
-        counts = {
-            "participant_count": Count("participants", distinct=True),
-            "message_count": Count("messages", distinct=True),
-        }
-        return super().get_queryset(request).annotate(**counts)
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(participant_count=number_of(Participant, "room"), message_count=number_of(ChatMessage, "room"))
+        )
 
     def view_on_site(self, room: Room) -> str:
         return room.get_absolute_url()

@@ -125,7 +125,8 @@ class AttendanceViewSet(mixins.ListModelMixin, viewsets.GenericViewSet):
             return Attendance.objects.none()
         rows = services.attendance_visible_to(user).order_by("pk")
         if code := self.request.query_params.get("meeting"):
-            rows = rows.filter(participant__room__code=code)
+            # No code has a NUL in it, and PostgreSQL takes none.
+            rows = rows.filter(participant__room__code=code.replace("\0", "?"))
         if (lesson := self.request.query_params.get("lesson", "")).isdecimal() and len(lesson) < 18:
             rows = rows.filter(participant__room__lesson_id=int(lesson))
         return rows

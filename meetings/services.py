@@ -140,10 +140,13 @@ def admit(participant_id: int, *, display_name: str, session: str) -> Admission:
     """Open an interval of attendance, or go on with the same session's. Raises NotAllowed."""
     now = timezone.now()
     with transaction.atomic():
-        participant = Participant.objects.select_related("room").get(pk=participant_id)
+        # Locked, in the order in which `end` takes them: what somebody decides about the class or this person at the
+        # same moment is seen here, or waits and finds the interval. (SQLite has one writer at a time anyway.)
+        room = Room.objects.select_for_update(of=("self",), no_key=True).get(participants=participant_id)
+        participant = Participant.objects.select_for_update(no_key=True).get(pk=participant_id)
         if participant.removed_at:
             raise NotAllowed("removed")
-        if not participant.room.is_open:
+        if not room.is_open:
             raise NotAllowed("ended")
         if display_name != participant.name:
             participant.name = display_name
@@ -153,8 +156,8 @@ def admit(participant_id: int, *, display_name: str, session: str) -> Admission:
         intervals.exclude(session=session).update(left_at=now, reason="replaced")
         if not intervals.filter(session=session).exists():
             Attendance.objects.create(participant=participant, session=session)
-        if participant.room.started_at is None:
-            Room.objects.filter(pk=participant.room_id, started_at=None).update(started_at=now)
+        if room.started_at is None:
+            Room.objects.filter(pk=room.pk, started_at=None).update(started_at=now)
     return Admission(participant.name, participant.given_role or participant.role, dict(participant.locks))
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
+from typing import Any
 
 from asgiref.sync import async_to_sync
+from django.utils import timezone
 from redis.exceptions import RedisError
 
-from meetings.eventlog import body_of, fleeting
+from meetings.eventlog import EventLog, body_of, fleeting
 from meetings.hub import Hubs
+from meetings.live import LiveRoom
 from meetings.redis_client import connect, people_in
 from recordings.models import Recording
 
@@ -25,6 +29,35 @@ def state(pk: int) -> None:
         async_to_sync(_tell)(recording.room.code, data)
     except (RedisError, OSError) as error:
         log.warning("The room was not told of its recording: %s", error)
+
+
+def about_end(recording: Recording, stopped_at: datetime) -> dict[str, Any]:
+    duration = max(0.0, (stopped_at - recording.started_at).total_seconds())
+    return {"recording_id": recording.public_id, "duration": round(duration, 3)}
+
+
+def end(recording: Recording) -> None:
+    """From a task: it ended without anybody's asking."""
+    try:
+        async_to_sync(tell_end)(recording.room.code, about_end(recording, timezone.now()))
+    except (RedisError, OSError) as error:
+        log.warning("The room was not told that its recording has ended: %s", error)
+
+
+async def tell_end(code: str, about: dict[str, Any]) -> None:
+    """`recording:stopped` to the room, numbered, once whoever else tells it; latecomers see no recording any more."""
+    redis = connect()
+    try:
+        live = LiveRoom(redis, code)
+        running = await live.recording()
+        if running is not None and running["recording_id"] == about["recording_id"]:
+            await live.set_recording(None)
+        body = body_of("recording:stopped", about)
+        seq, fresh = await EventLog(redis, code).append(body, about["recording_id"])
+        if fresh:
+            await Hubs(redis=redis).tell(code, kind="event", seq=seq, body=body)
+    finally:
+        await redis.aclose()
 
 
 async def _tell(code: str, data: dict[str, object]) -> None:

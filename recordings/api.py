@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import exceptions, mixins, serializers, viewsets
@@ -101,10 +100,10 @@ class RecordingViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
         recording = self.get_object()
         if not Recording.objects.managed_by(request.user).filter(pk=recording.pk).exists():
             raise exceptions.PermissionDenied("Only staff and the course's teachers can download recordings.")
-        try:
-            composition = recording.compositions.get(quality=request.query_params.get("quality", "720p"))
-        except ObjectDoesNotExist:
-            raise exceptions.NotFound("There is no file of that quality.") from None
+        quality = request.query_params.get("quality", "720p")
+        composition = next((made for made in recording.compositions.all() if made.quality == quality), None)
+        if composition is None:
+            raise exceptions.NotFound("There is no file of that quality.")
         if recording.state != Recording.State.READY:
             raise exceptions.NotFound("There is nothing to download yet, or no more.")
         url = services.short_link(composition, absolute=request.build_absolute_uri, download=True)

@@ -6,7 +6,7 @@ class RecordingsConfig(AppConfig):
     name = "recordings"
 
     def ready(self) -> None:
-        from recordings import handlers, tasks  # noqa: F401  importing handlers registers their events
+        from recordings import erasure, handlers, tasks  # noqa: F401  importing registers events and signals
 
         settings.CELERY_BEAT_SCHEDULE["sweep recordings"] = {
             "task": tasks.sweep_recordings.name,

@@ -25,6 +25,13 @@ def silence(folder: Path, now: float) -> float | None:
         return None
 
 
+def quiet_for(folder: Path, now: float) -> float:
+    """Seconds since anybody wrote in the folder, as far as its lease and its own time tell."""
+    own = now - folder.stat().st_mtime
+    lease = silence(folder, now)
+    return own if lease is None else min(own, lease)
+
+
 def is_complete(folder: Path) -> bool:
     return (folder / MANIFEST).exists()
 

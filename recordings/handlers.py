@@ -11,12 +11,12 @@ from msgspec import Struct
 from meetings.database import in_database
 from meetings.errors import Refused
 from meetings.media import recording as media
-from meetings.media.hooks import on_recording_failed
+from meetings.media.hooks import on_recording_failed, on_recording_found
 from meetings.messages import Empty, Message
 from meetings.models import Room
 from meetings.registry import on, on_room_end
 from meetings.session import RoomSession
-from recordings import states
+from recordings import announce, states
 from recordings.models import Recording
 
 log = logging.getLogger(__name__)
@@ -66,12 +66,16 @@ async def finish(recording: Recording, code: str) -> dict[str, Any]:
     if not await media.stop_recording(code, recording.public_id):
         log.warning("recording %s: no media worker had it; what is on the disk is composed", recording.public_id)
     await in_database(states.recorded)(recording.pk, stopped_at)
-    duration = max(0.0, (stopped_at - recording.started_at).total_seconds())
-    return {"recording_id": recording.public_id, "duration": round(duration, 3)}
+    await media.hide_recording(code, recording.public_id)  # `found` may have seen it before the database knew
+    return announce.about_end(recording, stopped_at)
 
 
 def running(room_pk: int) -> Recording | None:
     return Recording.objects.filter(room_id=room_pk, state=Recording.State.RECORDING).first()
+
+
+def running_by_id(code: str, recording_id: str) -> Recording | None:
+    return Recording.objects.filter(room__code=code, public_id=recording_id, state=Recording.State.RECORDING).first()
 
 
 @on_room_end
@@ -85,13 +89,18 @@ async def class_ended(room: Room) -> None:
 @on_recording_failed
 async def worker_gave_up(code: str, recording_id: str, reason: str) -> None:
     """The disk is full, or the folder cannot be written. What is there is composed; several processes may say so."""
-
-    def of_room() -> Recording | None:
-        return Recording.objects.filter(
-            room__code=code, public_id=recording_id, state=Recording.State.RECORDING
-        ).first()
-
-    recording = await in_database(of_room)()
+    recording = await in_database(running_by_id)(code, recording_id)
     if recording is not None:
         log.error("recording %s ends before its class: %s", recording_id, reason)
-        await finish(recording, code)
+        await announce.tell_end(code, await finish(recording, code))
+
+
+@on_recording_found
+async def found(code: str, recording_id: str) -> None:
+    """Either it runs, and everybody must see that they are recorded; or it should not."""
+    recording = await in_database(running_by_id)(code, recording_id)
+    if recording is not None:
+        await media.show_recording(code, recording_id, recording.started_at)
+    else:
+        log.warning("recording %s: nobody knows of it, it is stopped", recording_id)
+        await media.stop_recording(code, recording_id)

@@ -162,7 +162,9 @@ class Lease:
 
     def failed(self, reason: str, *, final: bool = False) -> None:
         """Try again, or after TRIES (or when trying again cannot help) show the reason beside Retry."""
-        attempts = Recording.objects.values_list("attempts", flat=True).get(pk=self.pk)
+        attempts = Recording.objects.filter(pk=self.pk).values_list("attempts", flat=True).first()
+        if attempts is None:  # deleted meanwhile, with its class
+            raise LeaseLost
         with transaction.atomic():
             if final or attempts >= TRIES:
                 self._move(WORKING, state=State.FAILED, reason=reason[:500], lease_until=None)

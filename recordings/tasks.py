@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 from celery import shared_task
 from django.conf import settings
@@ -20,7 +21,7 @@ from django.db import DatabaseError, connection
 from django.db.models import Q
 from django.utils import timezone
 
-from recordings import finishing, states, storage
+from recordings import announce, finishing, states, storage
 from recordings.errors import CompositionFailed, NothingRecorded, StillRecording
 from recordings.models import UNFINISHED, Composition, Recording
 from recordings.states import Lease, LeaseLost
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 QUALITY = "720p"
 SWEEP_EVERY = 10.0  # seconds; the schedule stands in apps.py
 EXPIRE_EVERY = 3600.0  # seconds
+UNCLAIMED_KEPT = 7 * 86400.0  # seconds: a database restored from a backup may not know of the latest recordings yet
 UPLOAD_AGAIN = 20.0  # seconds: a storage that comes back has the composition within a minute
 PROGRESS_EVERY = 1.0  # seconds between two looks of the page
 UNKNOWN_FAILURE = "Composing failed for a reason of ours; the log of the Celery worker tells it."
@@ -80,7 +82,9 @@ def _reason(error: Exception) -> str:
 def _compose(lease: Lease) -> None:
     from recordings.compose import TRACKS, compose  # brings the decoders, which a web process does without
 
-    recording = Recording.objects.get(pk=lease.pk)
+    recording = Recording.objects.filter(pk=lease.pk).first()
+    if recording is None:  # deleted meanwhile, with its class
+        raise LeaseLost
     folder = recording.folder
     finishing.complete(folder, time.time())
     out = folder / f"{QUALITY}.mp4"
@@ -149,11 +153,12 @@ def _kept(lease: Lease) -> Iterator[None]:
 def sweep_recordings() -> None:
     """Recordings whose media worker, Celery worker or task was lost go on."""
     now = timezone.now()
-    for recording in Recording.objects.filter(state=Recording.State.RECORDING):
+    for recording in Recording.objects.filter(state=Recording.State.RECORDING).select_related("room"):
         folder, begun = recording.folder, recording.started_at.timestamp()
         if finishing.is_complete(folder) or finishing.is_abandoned(folder, now.timestamp(), begun):
             log.info("recording %s: its media worker has ended it, or has died", recording.public_id)
-            states.recorded(recording.pk)
+            if states.recorded(recording.pk):
+                announce.end(recording)
     states.take_from_the_dead(now)
     states.queue_the_lost(now)
 
@@ -171,21 +176,36 @@ def expire_recordings() -> int:
         ):
             expired += states.expire(pk)
     # Also of those that expired before, when the storage was away.
-    for recording in Recording.objects.filter(state=Recording.State.EXPIRED):
-        _clear(recording)
+    for composition in Composition.objects.filter(recording__state=Recording.State.EXPIRED):
+        try:
+            storage.remove(composition.key)
+            composition.delete()
+        except Exception:
+            log.exception("%s could not be deleted yet", composition.key)
+    _clear_folders(time.time())
     return expired
 
 
-def _clear(recording: Recording) -> None:
-    try:
-        for composition in Composition.objects.filter(recording=recording):
-            storage.remove(composition.key)
-            composition.delete()
-    except Exception:
-        log.exception("recording %s: its composition could not be deleted yet", recording.public_id)
-        return
-    if recording.folder.is_dir():
-        shutil.rmtree(recording.folder, ignore_errors=True)
+def _clear_folders(now: float) -> None:
+    """Those of expired recordings, and those that no recording claims: a start that failed, rows that were deleted."""
+    root = Path(settings.RECORDINGS_DIR)
+    folders = {path.name: path for path in root.iterdir() if path.is_dir()} if root.is_dir() else {}
+    found = dict(Recording.objects.filter(public_id__in=folders).values_list("public_id", "state"))
+    for name, folder in folders.items():
+        state = found.get(name)
+        if state is None and finishing.quiet_for(folder, now) > UNCLAIMED_KEPT:
+            log.warning("recording %s: no recording of that name is known, its folder is deleted", name)
+        elif state != Recording.State.EXPIRED:
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@shared_task(autoretry_for=(Exception,), retry_backoff=60, retry_backoff_max=3600, max_retries=48)
+def erase_recording(public_id: str, keys: list[str]) -> None:
+    """All files of a recording whose row is gone. While the storage is away it is tried again, for two days."""
+    shutil.rmtree(Path(settings.RECORDINGS_DIR) / public_id, ignore_errors=True)
+    for key in keys:
+        storage.remove(key)
 
 
 def unfinished_since() -> float:

@@ -11,9 +11,14 @@ import pytest
 import redis
 from django.core.cache import cache
 from django.db import connections
+from hypothesis import settings as hypothesis_settings
 from pytest_django import Settings
 
 from tests.redis_server import running_redis
+
+# How long an example takes tells of the machine's other work, not of the code.
+hypothesis_settings.register_profile("lectern", deadline=None)
+hypothesis_settings.load_profile("lectern")
 
 pytest_plugins = ["tests.world"]
 SERVICE_FIXTURES = {"redis_url", "clean_redis_url", "redis_server", "worker_process", "postgres", "object_store"}

@@ -7,4 +7,7 @@ async def carried_on(code: str, epoch: str) -> None: ...
 from meetings.registry import Hook
 
 on_media_restart = Hook("media_restart")  # (room's code, epoch): it is open on another worker, its recording goes on
+# (room's code, recording_id): the worker records, and the room's live state does not say so. Redis came back empty, or
+# the worker answered a start too late.
+on_recording_found = Hook("recording_found")
 on_recording_failed = Hook("recording_failed")  # (room's code, recording_id, reason): the worker cannot write it

@@ -7,12 +7,14 @@ begun, and never with one that is being completed.
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Any
 
 from meetings.live import LiveRoom
 from meetings.media.controller import MediaController, media_holding
-from meetings.media.room_media import refused
+from meetings.media.room_media import PATIENCE, refused
+from sfu.client import TIMEOUT
 from sfu.protocol import InvalidRequest, MarkRecording, Request, StartRecording, StopRecording
 
 NOT_RUNNING = frozenset({"not_found", "wrong_state", "media_unavailable"})
@@ -26,22 +28,21 @@ async def start_recording(code: str, recording_id: str, **about: Any) -> None:
     media = media_holding(code)
     live = _live(media, code)
     before = await live.recording()
-    started_at = datetime.now(UTC).isoformat()
-    await live.set_recording({"recording_id": recording_id, "started_at": started_at, "status": "recording", **about})
+    await show_recording(code, recording_id, datetime.now(UTC), **about)
     try:
         await _ask(media, code, StartRecording(room=code, recording=recording_id))
     except InvalidRequest as error:
         await live.set_recording(before)
+        if error.code == "media_unavailable":  # perhaps it only answers late, and would record what nobody knows of
+            with contextlib.suppress(InvalidRequest):
+                await _ask(media, code, StopRecording(room=code, recording=recording_id), timeout=PATIENCE)
         raise refused(error) from error
 
 
 async def stop_recording(code: str, recording_id: str) -> bool:
     """True: the manifest is on disk. False: no worker has it, and a sweeper finishes it from what is there."""
     media = media_holding(code)
-    live = _live(media, code)
-    running = await live.recording()
-    if running is not None and running.get("recording_id") == recording_id:
-        await live.set_recording(None)
+    await hide_recording(code, recording_id)
     try:
         await _ask(media, code, StopRecording(room=code, recording=recording_id))
     except InvalidRequest as error:
@@ -49,6 +50,20 @@ async def stop_recording(code: str, recording_id: str) -> bool:
             raise refused(error) from error
         return False
     return True
+
+
+async def show_recording(code: str, recording_id: str, started_at: datetime, **about: Any) -> None:
+    """To latecomers, and to a worker that goes on with the room: this is being recorded."""
+    shown = {"recording_id": recording_id, "started_at": started_at.isoformat(), "status": "recording", **about}
+    await _live(media_holding(code), code).set_recording(shown)
+
+
+async def hide_recording(code: str, recording_id: str) -> None:
+    """It is no more, if it was this one. Twice does no harm."""
+    live = _live(media_holding(code), code)
+    running = await live.recording()
+    if running is not None and running.get("recording_id") == recording_id:
+        await live.set_recording(None)
 
 
 async def mark_recording(code: str, recording_id: str, mark: dict[str, Any]) -> None:
@@ -63,10 +78,10 @@ def _live(media: MediaController, code: str) -> LiveRoom:
     return LiveRoom(media.placements.redis, code)
 
 
-async def _ask(media: MediaController, code: str, request: Request) -> None:
+async def _ask(media: MediaController, code: str, request: Request, timeout: float = TIMEOUT) -> None:
     """By the connection that the room has here, else by asking where the room is."""
     room = media.rooms.get(code)
     if room is not None and room.client is not None and not room.client.closed:
-        await room.client.request(request)
+        await room.client.request(request, timeout=timeout)
     else:
         await media.ask(code, request)

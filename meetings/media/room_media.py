@@ -19,7 +19,7 @@ from meetings import background
 from meetings.errors import CLOSE_COME_AGAIN, Refused
 from meetings.hub import Hub
 from meetings.media.announce import Announcer
-from meetings.media.hooks import on_media_restart, on_recording_failed
+from meetings.media.hooks import on_media_restart, on_recording_failed, on_recording_found
 from meetings.media.placement import Order, Placed, Placement, Placements
 from meetings.media.pool import WorkerPool
 from meetings.media.session_media import SessionMedia
@@ -99,9 +99,9 @@ class RoomMedia:
         assert self.placement is not None
         try:
             current = await self._placements.current(self.code)
-            if current is None:  # Redis lost it; the room has not moved
+            if current is None:  # Redis lost it: the room has not moved, and what the worker knows of it is told again
                 await self._placements.keep(self.code, self.placement)
-                current = await self._placements.current(self.code)
+                return False
         except (RedisError, OSError):
             return True  # the media go on without Redis
         return current == self.placement
@@ -158,7 +158,11 @@ class RoomMedia:
 
     async def _go_on_recording(self, client: WorkerClient, state: RoomState) -> None:
         recording = await self.hub.live.recording()
-        if recording is None or state.recording == recording["recording_id"]:
+        if recording is None:
+            if state.recording is not None:
+                await on_recording_found.run(self.code, state.recording)
+            return
+        if state.recording == recording["recording_id"]:
             return
         try:
             await client.request(StartRecording(room=self.code, recording=recording["recording_id"]))

@@ -33,6 +33,7 @@ class Agenda:
         self.nacking: set[Stream] = set()  # streams with packets missing
         self.wanting: set[Stream] = set()  # streams of which a key frame is wanted
         self.arrivals: set[Transport] = set()  # transports with arrivals to report
+        self.starting: set[Transport] = set()  # transports whose consumers wait for its keys
         self.dropped: Counter[str] = Counter()  # packets by reason
         self.counters = Counters()
         self._bursts: list[Burst] = []
@@ -67,6 +68,7 @@ class Agenda:
         for slot in self._slots:
             slot.pop(transport, None)
         self.arrivals.discard(transport)
+        self.starting.discard(transport)
 
     # --- what the shell takes out ---
 
@@ -78,6 +80,9 @@ class Agenda:
             self._do(stream.ask_for_key_frame, stream.producer.transport, now)
         for transport in list(self.arrivals):
             self._do(transport.send_feedback, transport, now)
+        for transport in [transport for transport in self.starting if transport.connected]:
+            self.starting.discard(transport)
+            self._do(transport.start_consumers, transport, now)
         self._tick = (self._tick + 1) % SLOTS
         for transport in list(self._slots[self._tick]):
             self._do(transport.each_second, transport, now)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 
-from sfu.core.parameters import Json
+from sfu.protocol import Json
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 RID = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"

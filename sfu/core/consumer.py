@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sfu.core.feed import NO_SHIFT, Feed, Shift, rewrite
 from sfu.core.layout import (
@@ -17,13 +17,12 @@ from sfu.core.layout import (
 from sfu.core.listener import Listener, Seat
 from sfu.core.packet_cache import Packet
 from sfu.core.rtcp import Nack
+from sfu.protocol import Json
 
 if TYPE_CHECKING:
     from sfu.core.numbering import Segment
     from sfu.core.producer import Producer
     from sfu.core.transport import Transport
-
-Json = dict[str, Any]
 
 DEFAULT_RTT = 0.1  # seconds, until a report tells
 REPAIR_OVERHEAD = 18  # bytes: the original number and the SRTP tag
@@ -82,8 +81,17 @@ class Consumer(Listener):
         """Begin with a key frame; those who watch already notice nothing of it, but for the key frame."""
         if self.paused:
             self.paused = False
-            self.producer.aim(self, now)
-            self.want_key_frame(now)
+            self.start(now)
+
+    def start(self, now: float) -> None:
+        """Join those who watch; while there are no keys yet, when there are: nothing could be sent, nor sent again."""
+        if self.paused or self.target is not None:
+            return
+        if not self.transport.connected:
+            self.transport.agenda.starting.add(self.transport)
+            return
+        self.producer.aim(self, now)
+        self.want_key_frame(now)
 
     def pause(self) -> None:
         self.paused = True

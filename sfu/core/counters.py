@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from typing import Any
 
-Json = dict[str, Any]
+from sfu.protocol import Json
 
 
 class Histogram:

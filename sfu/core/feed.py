@@ -78,7 +78,10 @@ class Burst:
         longest = max([len(packet.data) for packet, _, _ in self.packets]) if even and producer.is_video else 0
         for packet, number, segment in self.packets:
             data = packet.data
-            write_send_time(data, send_time)  # in the cached packet: audio is sent again exactly as it was
+            # In the cached packet, and a voice's only once: it is sent again exactly as it was, or AES-GCM is broken.
+            if not packet.stamped or producer.is_video:
+                write_send_time(data, send_time)
+                packet.stamped = True
             size = len(data)
             buffer[position : position + size] = data
             rewrite(buffer, position, packet, number, segment)

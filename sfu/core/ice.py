@@ -130,9 +130,6 @@ class IceLite:
         """The known addresses, the longest unverified first."""
         return list(self._verified)
 
-    def knows(self, address: Address) -> bool:
-        return address in self._verified
-
     def restart(self, ufrag: str, password: str) -> None:
         """Issue new credentials; the old ones stay valid until the new are used. Addresses, DTLS and SRTP stay."""
         # New credentials that nobody used give way to newer ones: the peer still speaks with the ones before.

@@ -17,13 +17,12 @@ MAX_PER_REQUEST = 300  # packets: even with one pair for each, the report fits i
 class NackGenerator:
     """One incoming stream's losses. Feed `receive`, drain `due` at `next_at`, and look at `key_frame_needed` then."""
 
-    __slots__ = ("_highest", "_missing", "key_frame_needed", "requested")
+    __slots__ = ("_highest", "_missing", "key_frame_needed")
 
     def __init__(self) -> None:
         self._highest: int | None = None
         self._missing: dict[int, list[float]] = {}  # sequence -> [due at, tries, end], in order of sequence
         self.key_frame_needed = False  # set when packets are given up for lost; the caller resets it when it asked
-        self.requested = 0  # packets asked for, ever, repetitions included
 
     def receive(self, sequence: int, now: float) -> bool:
         """Note a packet that came, by whatever way. Whether it was one that was missed."""
@@ -58,17 +57,11 @@ class NackGenerator:
                 entry[0] = now + wait
                 entry[1] += 1
                 lost.append(sequence)
-        self.requested += len(lost)
         return lost
 
     def next_at(self) -> float | None:
         """When `due` has something to do; None while nothing is missing."""
         return min(entry[0] for entry in self._missing.values()) if self._missing else None
-
-    def key_frame_received(self, sequence: int) -> None:
-        """A key frame begins at `sequence`: what was lost before it is of no use any more."""
-        for missing in [number for number in self._missing if number < sequence]:
-            del self._missing[missing]
 
     def give_up(self) -> None:
         self._missing.clear()

@@ -14,8 +14,8 @@ from typing import Literal
 
 from sfu.core import capabilities as extension_uris
 from sfu.core import h264
-from sfu.core.parameters import Json, RtpCapabilities, RtpParameters, read, write
-from sfu.protocol import InvalidRequest
+from sfu.core.parameters import RtpCapabilities, RtpParameters, read, write
+from sfu.protocol import InvalidRequest, Json
 
 _SCALABILITY = re.compile(r"^[LS]([1-9]\d?)T([1-9]\d?)")
 

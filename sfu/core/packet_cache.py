@@ -14,7 +14,7 @@ MAX_PACKETS = 2500  # about 3 MB: 2 s at 10 Mbit/s
 class Packet:
     """One packet as it came in, in the shape of `sfu.core.layout`; shared by all that send it."""
 
-    __slots__ = ("arrived", "data", "key_frame", "marker", "sequence", "timestamp", "vp8")
+    __slots__ = ("arrived", "data", "key_frame", "marker", "sequence", "stamped", "timestamp", "vp8")
 
     def __init__(
         self,
@@ -33,6 +33,7 @@ class Packet:
         self.key_frame = key_frame  # it begins one
         self.vp8 = vp8
         self.arrived = arrived
+        self.stamped = False  # the send time is written
 
 
 class PacketCache:

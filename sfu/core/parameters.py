@@ -6,14 +6,12 @@ with a default are there, what was not given is absent.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from sfu.protocol import InvalidRequest
-
-Json = dict[str, Any]
+from sfu.protocol import InvalidRequest, Json
 
 MAX_CODECS = 64  # a browser offers about 50, the repair formats of each codec included
 MAX_EXTENSIONS = 64  # about 25

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sfu.core import capabilities as extension_uris
 from sfu.core import layout, ortc
 from sfu.core.feed import NO_SHIFT, Feed
+from sfu.core.keyframes import NOT_BEFORE
 from sfu.core.listener import Listener
 from sfu.core.packet_cache import Packet
 from sfu.core.rtcp import SenderReport
 from sfu.core.stream import Stream
-from sfu.protocol import Kind, ProducerInfo, Source
+from sfu.protocol import Json, Kind, ProducerInfo, Source
 
 if TYPE_CHECKING:
     from sfu.core.consumer import Consumer
     from sfu.core.tap import Tap
     from sfu.core.transport import Transport
-
-Json = dict[str, Any]
 
 # Extensions that are copied as they are, by uri; the first three of a packet are written by us (`sfu.core.layout`).
 _PASSED_ON = (
@@ -102,6 +101,7 @@ class Producer:
         self.tap_listener = Listener(self)  # one for all recorders: the best layer that there is
         self._next_look = 0.0
         self.key_frames_requested = 0
+        self.asked_for_key_frame_at: float | None = None
         self.closed = False
 
     # --- packets ---
@@ -136,14 +136,23 @@ class Producer:
         stream.begin_anew()
         if self.reference is stream:
             self.reference = None
-        if stream in self.feeds:
-            self.feeds[stream].stop()
+        feed = self.feeds.get(stream)
+        if feed is not None:
+            feed.stop()
+            if self.is_video and feed.has_audience:
+                # Asked for with the next tick: the packet at hand may begin one.
+                stream.key_frames.request()
+                self.agenda.wanting.add(stream)
 
     # --- layers ---
 
     def listeners(self) -> list[Listener]:
         """All who get the packets, or are to get them."""
-        found: list[Listener] = [consumer for consumer in self.consumers.values() if not consumer.paused]
+        found: list[Listener] = [
+            consumer
+            for consumer in self.consumers.values()
+            if not consumer.paused and (consumer.target is not None or consumer.transport.connected)
+        ]
         if self.taps:
             found.append(self.tap_listener)
         return found
@@ -207,6 +216,22 @@ class Producer:
         watched = [feed.stream for feed in self.feeds.values() if feed.has_audience]
         for stream in watched or self.streams[:1]:
             stream.want_key_frame(now)
+
+    def each_second(self, now: float) -> None:
+        self.choose_layers(now)
+        if not self.is_video:
+            return
+        for stream, feed in self.feeds.items():
+            # Who never had a picture does not ask for one, and requests to a sender that sleeps are not repeated.
+            sends = stream.last_packet_at is not None and now - stream.last_packet_at < self.INACTIVE_AFTER
+            if not feed.has_audience:
+                stream.key_frames.pending = False  # nobody is left who waits for it
+            elif sends and (feed.waiting or not feed.running):
+                stream.want_key_frame(now)
+
+    def may_ask(self, now: float) -> bool:
+        """Whether a layer may be asked for a key frame: some encoders answer with one in every layer."""
+        return self.asked_for_key_frame_at is None or now - self.asked_for_key_frame_at >= NOT_BEFORE
 
     def first_number(self) -> int:
         """Far from the wrap: see `sfu.core.listener.FIRST_BELOW`."""

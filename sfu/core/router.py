@@ -24,6 +24,7 @@ from sfu.protocol import (
     ConsumerMade,
     Direction,
     InvalidRequest,
+    Json,
     Kind,
     PeerClosed,
     ProducerClosed,
@@ -33,8 +34,6 @@ from sfu.protocol import (
 )
 
 logger = logging.getLogger(__name__)
-
-Json = dict[str, Any]
 
 CAPABILITIES = router_rtp_capabilities()
 

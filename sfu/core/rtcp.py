@@ -39,11 +39,6 @@ _DELAY = Struct("!III")
 REFERENCE_TIME, DELAYS = 4, 5  # kinds of extended report blocks
 
 
-def is_rtcp(data: Buffer) -> bool:
-    """Whether an RTP-like datagram is RTCP (RFC 5761): what parse_compound takes, by the first two bytes."""
-    return len(data) >= 4 and 128 <= data[0] <= 191 and 192 <= data[1] <= 223
-
-
 def pack(packet_type: int, count: int, body: bytes) -> bytes:
     """A packet with its header. The body's length must be a multiple of four bytes."""
     return _HEADER.pack(0x80 | count, packet_type, len(body) // 4) + body
@@ -293,10 +288,6 @@ class FullIntraRequest:
 
     sender_ssrc: int
     entries: list[tuple[int, int]]
-
-    @property
-    def ssrcs(self) -> list[int]:
-        return [ssrc for ssrc, _ in self.entries]
 
     def serialize(self) -> bytes:
         body = _TWO_WORDS.pack(self.sender_ssrc, 0)

@@ -152,17 +152,6 @@ def extension_text(data: Buffer, header: RtpHeader, identifier: int) -> str | No
         raise ParseError("header extension text is not UTF-8") from error
 
 
-def extension_unsigned(data: Buffer, header: RtpHeader, identifier: int, size: int) -> int | None:
-    """A big-endian number of exactly `size` bytes, None if it has none. Raises ParseError on another size."""
-    place = header.extensions.get(identifier)
-    if place is None:
-        return None
-    offset, found = place
-    if found != size:
-        raise ParseError(f"header extension of {found} bytes where {size} belong")
-    return int.from_bytes(data[offset : offset + size], "big")
-
-
 def build_rtp(
     *,
     payload_type: int,
@@ -207,12 +196,6 @@ def pack_extensions(extensions: Mapping[int, bytes], *, two_byte: bool = False) 
 def seq_diff(a: int, b: int) -> int:
     """How far sequence number `a` is ahead of `b`, -32768 to 32767."""
     return ((a - b + 0x8000) & 0xFFFF) - 0x8000
-
-
-def seq_newer(a: int, b: int) -> bool:
-    """Whether sequence number `a` comes after `b`. Half the circle away, the larger one does."""
-    distance = (a - b) & 0xFFFF
-    return a > b if distance == 0x8000 else 0 < distance < 0x8000
 
 
 class SequenceUnwrapper:

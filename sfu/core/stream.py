@@ -165,7 +165,8 @@ class Stream:
     def ask_for_key_frame(self, now: float) -> None:
         """Send the request if it is time for it; be reminded as long as none came."""
         agenda = self.producer.agenda
-        if self.ssrc is not None and self.key_frames.due(now):
+        if self.ssrc is not None and self.producer.may_ask(now) and self.key_frames.due(now):
+            self.producer.asked_for_key_frame_at = now
             self.producer.key_frames_requested += 1
             agenda.counters.plis_sent += 1
             report = PictureLossIndication(sender_ssrc=RTCP_SSRC, media_ssrc=self.ssrc)

@@ -19,15 +19,13 @@ from sfu.core.peer import MAX_SSRCS
 from sfu.core.reports import middle, to_ntp
 from sfu.core.rtp import Buffer, RtpHeader, extension_text, parse_rtp
 from sfu.core.stream import RTCP_SSRC, Stream
-from sfu.protocol import Direction
+from sfu.protocol import Direction, Json
 
 if TYPE_CHECKING:
     from sfu.core.agenda import Agenda
     from sfu.core.consumer import Consumer
     from sfu.core.peer import Peer
     from sfu.core.producer import Producer
-
-Json = dict[str, Any]
 
 # Who asks for repairs gets at most ten times the bytes that he spent asking, after a first allowance: 1,172 bytes of
 # NACK must not draw 200 kB. At 20 % loss of 1 Mbit/s a browser asks for 25 kB/s with 3 kB/s of feedback.
@@ -298,13 +296,17 @@ class Transport:
         if self._feedback.empty:
             self.agenda.arrivals.discard(self)
 
+    def start_consumers(self, now: float) -> None:
+        for consumer in self.consumers.values():
+            consumer.start(now)
+
     def each_second(self, now: float) -> None:
         self._key_frame_requests = self._nacked = 0
         self._forget_silent(now)
         if not self.connected:
             return
         for producer in self.producers.values():
-            producer.choose_layers(now)
+            producer.each_second(now)
         for stream in self.streams.values():
             stream.cache.expire(now)  # a layer that is not sent any more keeps nothing
         for consumer in self.consumers.values():

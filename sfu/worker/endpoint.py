@@ -261,6 +261,7 @@ class Endpoint:
                 self._tap(burst, now)
             if burst.seats:
                 self.egress.send(burst, now)
+                agenda.counters.forward_latency.observe(self._loop.time() - burst.packets[0][0].arrived)
         for transport, packet in agenda.take_packets():
             self._send_packet(transport, packet)
         for transport, report in agenda.take_reports():

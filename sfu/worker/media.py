@@ -8,12 +8,13 @@ as the fields of the requests in `sfu.protocol`; a caller's fault raises `Invali
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
+
+import structlog
 
 from sfu.core.agenda import TICK, Agenda
 from sfu.core.capabilities import router_rtp_capabilities
@@ -39,8 +40,9 @@ from sfu.protocol import (
 from sfu.worker.dtls import Certificate, parse_fingerprints
 from sfu.worker.endpoint import Endpoint
 from sfu.worker.link import Link
+from sfu.worker.logs import OncePerSecond
 
-logger = logging.getLogger(__name__)
+rarely = OncePerSecond(structlog.get_logger("sfu.media"))
 
 LOAD_OVER = 2.0  # seconds that `load` looks back over
 
@@ -122,7 +124,7 @@ class MediaServer:
                 self._each_second(now)
             self.endpoint.flush()
         except Exception:
-            logger.exception("a tick failed")
+            rarely.exception("tick_failed")  # or it is told fifty times a second
 
     def _each_second(self, now: float) -> None:
         for link in self.endpoint.links:

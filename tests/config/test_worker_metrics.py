@@ -92,6 +92,8 @@ async def test_what_a_lossy_receiver_reports_is_published(tmp_path: Path) -> Non
         assert 0 < samples["lectern_rtt_seconds_sum"] < 2
         assert samples["lectern_ice_selected_total transport=udp"] == 2
         assert samples["lectern_sfu_worker_restarts_total"] == 0
+        assert samples["lectern_forward_latency_seconds_count"] >= 1
+        assert 0 < samples["lectern_forward_latency_seconds_sum"] < 1
         await down.close()
         await up.close()
 

@@ -130,12 +130,15 @@ test("a screen that may not be shared is let go at once", async () => {
   assert.deepEqual(notices, ["No."]);
 });
 
-test("a host's mute is shown at once, and undone by the person alone", async () => {
+test("a host's mute is shown at once, with the way back, and undone by the person alone", async () => {
+  let actions;
+  controls.on("notice", (notice) => ({ actions } = notice));
   void controls.setMicrophone(true);
   await grant();
   controls.onEvent("muted:by-host", { kind: "audio", by: { name: "Tina" } });
   assert.equal(controls.sends("microphone"), false);
   assert.deepEqual(notices, ["Tina muted you"]);
-  await controls.setMicrophone(true);
+  actions[0].run();
+  await settle();
   assert.equal(controls.sends("microphone"), true);
 });

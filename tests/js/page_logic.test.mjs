@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
+import { FakeMediaStreamTrack } from "fake-mediastreamtrack";
 import { actionFor } from "../../static/js/room/keys.js";
 import { arrange, gridRects, orderSeats, stageRects } from "../../static/js/room/layout.js";
-import { SilenceWatch, SpeakingTracker } from "../../static/js/room/media/levels.js";
+import { LevelMeter, SilenceWatch, SpeakingTracker } from "../../static/js/room/media/levels.js";
 import { isThin, QualityMeter, qualityOf, summarise } from "../../static/js/room/media/stats.js";
 import { Outbox } from "../../static/js/room/outbox.js";
 import { settle } from "./helpers.mjs";
@@ -98,6 +99,18 @@ test("a border holds for 700 ms after the last word", () => {
   assert.deepEqual([...tracker.update(new Map([["tina", 0]]), 1600)], ["tina"]);
   assert.deepEqual([...tracker.update(new Map([["tina", 0]]), 1700)], []);
   assert.equal(tracker.lastSpoke("tina"), 1000);
+});
+
+test("a microphone is listened to once, however often the devices are looked over, and let go when it is closed", () => {
+  const clones = [];
+  globalThis.MediaStream = class {};
+  const meter = new LevelMeter({ createAnalyser: () => ({}), createMediaStreamSource: () => ({ connect() {}, disconnect() {} }) });
+  const microphone = new FakeMediaStreamTrack({ kind: "audio" });
+  microphone.clone = () => clones[clones.push(new FakeMediaStreamTrack({ kind: "audio" })) - 1];
+  for (let look = 0; look < 3; look++) meter.listenTo(microphone);
+  assert.equal(clones.length, 1);
+  meter.listenTo(null);
+  assert.equal(clones[0].readyState, "ended");
 });
 
 test("a microphone that gives nothing at all is told of once; a quiet room is not", () => {

@@ -273,7 +273,8 @@ def test_the_api_gives_links_to_those_who_may_download(ready: Recording, client_
         "stella": 200,
         "ada": 200,
     }
-    assert client_of("tina").get(address, {"quality": "8k"}).status_code == 404
+    for quality in ("8k", "\0"):
+        assert client_of("tina").get(address, {"quality": quality}).status_code == 404
     assert client_of("tina").post(address).status_code == 405
 
 

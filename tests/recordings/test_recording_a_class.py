@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,11 @@ from django.conf import LazySettings
 
 from meetings.media.hooks import on_recording_failed
 from recordings import tasks
+from recordings.finishing import RESUME_WITHIN
 from recordings.models import Recording
-from sfu.manifest import MANIFEST, TIMELINE, Joined, read_manifest, read_timeline
+from sfu.client import WorkerClient
+from sfu.manifest import LEASE, MANIFEST, TIMELINE, Joined, read_manifest, read_timeline
+from sfu.protocol import InvalidRequest, Request, StartRecording
 from tests.meetings.conftest import enter, hubs, join, make_hubs, redis_settings, world
 from tests.meetings.media.conftest import NAMES, come, make_worker, media, start_worker, worker
 from tests.waiting import until
@@ -138,5 +143,65 @@ async def test_a_worker_that_cannot_write_ends_the_recording_once(worker, come, 
         await on_recording_failed.run(world.room.code, started["recording_id"], "disk_full")
     assert await stored() == [(started["recording_id"], "queued")]
     assert len(sent) == 1
+    assert (await tina.client.event("recording:stopped"))["recording_id"] == started["recording_id"]
+    assert await tina.client.quiet("recording:stopped")
     late = await come("sam")
     assert late.answer["recording"] is None
+
+
+async def test_the_room_is_told_when_the_sweeper_ends_its_recording(worker, come, places, sent):
+    """The only worker died and stayed away."""
+    tina = await come("tina")
+    started = await tina.client.do("recording:start")
+    folder = folder_of(started["recording_id"], places)
+    await until(lambda: (folder / LEASE).exists())
+    worker.kill()
+    long_ago = time.time() - RESUME_WITHIN - 5
+    os.utime(folder / LEASE, (long_ago, long_ago))
+    await sync_to_async(tasks.sweep_recordings, thread_sensitive=False)()
+    assert (await tina.client.event("recording:stopped"))["recording_id"] == started["recording_id"]
+    assert (await come("sam")).answer["recording"] is None
+    assert await stored() == [(started["recording_id"], "queued")]
+
+
+async def test_a_redis_that_came_back_empty_hides_no_recording_that_runs(worker, come, enter, places, hubs):
+    tina = await come("tina")
+    started = await tina.client.do("recording:start")
+    await hubs.redis.flushall()
+    assert await tina.client.until_closed() == 1012
+    await tina.client.close()
+    await worker.up()
+    again = await come("tina")
+    assert again.answer["recording"]["recording_id"] == started["recording_id"]
+    await again.client.do("recording:stop")
+    assert (await come("sam")).answer["recording"] is None
+
+
+async def test_a_recording_that_nobody_knows_of_is_stopped(worker, come, world, places, hubs, media):
+    tina = await come("tina")
+    await media.rooms[world.room.code].request(StartRecording(room=world.room.code, recording="unknown"))
+    await hubs.redis.flushall()
+    assert await tina.client.until_closed() == 1012
+    await tina.client.close()
+    await worker.up()
+    again = await come("tina")
+    assert again.answer["recording"] is None
+    assert (folder_of("unknown", places) / MANIFEST).exists()
+
+
+async def test_a_start_that_is_answered_too_late_records_nothing(worker, come, places, monkeypatch):
+    tina = await come("tina")
+    real = WorkerClient.request
+
+    async def late(client: WorkerClient, request: Request, **options: float) -> object:
+        answer = await real(client, request, **options)
+        if isinstance(request, StartRecording):
+            raise InvalidRequest("media_unavailable", "no answer within 5 s")
+        return answer
+
+    with monkeypatch.context() as slow:
+        slow.setattr(WorkerClient, "request", late)
+        assert await tina.client.refused("recording:start") == "media_unavailable"
+    assert await stored() == []
+    started = await tina.client.do("recording:start")
+    assert await stored() == [(started["recording_id"], "recording")]

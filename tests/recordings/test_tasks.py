@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -327,3 +327,48 @@ def test_the_oldest_unfinished_recording_is_seen_in_seconds(recording: Recording
     assert tasks.unfinished_since() == 0.0
     states.recorded(recording.pk, timezone.now() - timedelta(seconds=90))
     assert tasks.unfinished_since() == pytest.approx(90, abs=5)
+
+
+def test_expiring_asks_no_more_the_more_recordings_have_expired(
+    room: Room, places: Path, sent: Sent, django_assert_max_num_queries: Callable
+) -> None:
+    for number in range(20):
+        Recording.objects.create(public_id=f"old-{number}", room=room, state=State.EXPIRED)
+    with django_assert_max_num_queries(4):
+        tasks.expire_recordings()
+
+
+def test_a_folder_that_no_recording_claims_is_deleted_after_a_week(recording: Recording, places: Path) -> None:
+    claimed, new, old = recording.folder, recording.folder.with_name("new"), recording.folder.with_name("old")
+    for folder in (claimed, new, old):
+        folder.mkdir(parents=True)
+        (folder / LEASE).touch()
+    long_ago = time.time() - tasks.UNCLAIMED_KEPT - 60
+    for path in (old / LEASE, old, claimed / LEASE, claimed):
+        os.utime(path, (long_ago, long_ago))
+    tasks.expire_recordings()
+    assert (claimed.exists(), new.exists(), old.exists()) == (True, True, False)
+
+
+def test_a_deleted_lesson_takes_its_recordings_files_along(ready: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks.erase_recording, "delay", tasks.erase_recording)  # without a broker
+    path = storage.local_path(Composition.objects.get(recording=ready).key)
+    assert path is not None
+    assert path.exists()
+    ready.folder.mkdir(parents=True)
+    (ready.folder / "timeline.jsonl").touch()
+    lesson = ready.room.lesson
+    assert lesson is not None
+    lesson.delete()
+    assert not Recording.objects.exists()
+    assert not path.exists()
+    assert not ready.folder.exists()
+
+
+def test_a_recording_deleted_while_it_is_composed_is_left_alone(recording: Recording, sent: Sent) -> None:
+    states.recorded(recording.pk)
+    lease = states.claim(recording.pk)
+    assert lease is not None
+    Recording.objects.all().delete()
+    with pytest.raises(states.LeaseLost):
+        lease.failed("It is no more.")

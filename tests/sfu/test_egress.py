@@ -138,10 +138,10 @@ async def test_a_bug_of_ours_ends_one_peer_and_no_other(classroom: Classroom, mo
     sam.consume(olga.microphone(3333))
     real = Stream.receive
 
-    def broken(self: Any, data: Any, header: Any, *times: float, **options: Any) -> Any:
+    def broken(self: Any, data: Any, header: Any, *arguments: Any, **options: Any) -> Any:
         if header.ssrc == 2222:
             raise RuntimeError("a bug")
-        return real(self, data, header, *times, **options)
+        return real(self, data, header, *arguments, **options)
 
     monkeypatch.setattr(Stream, "receive", broken)
     up.send_rtp(OpusSender(2222).packet())

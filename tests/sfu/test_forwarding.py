@@ -95,6 +95,29 @@ async def test_each_receiver_sees_his_own_mid_and_running_transport_wide_numbers
     assert video[0].rtp_parameters["mid"] != video[1].rtp_parameters["mid"]
 
 
+async def test_who_connects_after_he_asked_for_a_picture_is_given_one_that_begins_with_a_key_frame(
+    classroom: Classroom,
+) -> None:
+    """As browsers do: the handshake goes on while the page asks to resume, and what is sent meanwhile is lost."""
+    tina, sam = classroom.person("tina"), classroom.person("sam")
+    up = await tina.connect("send")
+    down = sam.make("recv")
+    consumer = sam.consume(tina.camera())
+    sender = Vp8Sender(1111)
+    for index in range(5):
+        for packet in sender.frame(3, key=index == 0):
+            up.send_rtp(packet)
+    await until(lambda: classroom.media.stats(ROOM, "tina").producers[0]["streams"][0]["packets"] == 15)
+    up.rtcp.clear()
+    classroom.media.connect_transport(ROOM, "sam", down.made.transport_id, down.dtls_parameters)
+    await down.connect()
+    await key_frame_wanted(up)
+    for packet in (*sender.frame(3), *(sent := sender.frame(3, key=True))):
+        up.send_rtp(packet)
+    await down.packets(3)
+    assert payloads(down, ssrc_of(consumer)) == [payload_of(p) for p in sent]
+
+
 async def test_h264_goes_through(classroom: Classroom) -> None:
     tina, sam = classroom.person("tina"), classroom.person("sam")
     up, down = await tina.connect("send"), await sam.connect("recv")

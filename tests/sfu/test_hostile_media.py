@@ -398,3 +398,18 @@ async def test_a_ninth_address_of_a_peer_pushes_out_the_oldest_not_the_one_in_us
     finally:
         for sock in sockets:
             sock.close()
+
+
+async def test_a_bug_in_the_timer_is_told_once_a_second_and_the_media_go_on(
+    lesson: Lesson, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ticks = []
+
+    def broken(now: float) -> None:
+        ticks.append(now)
+        raise KeyError("a bug of ours")
+
+    monkeypatch.setattr(lesson.classroom.media.agenda, "tick", broken)
+    await until(lambda: len(ticks) >= 10)
+    await lesson.goes_on()
+    assert caplog.text.count("tick_failed") == 1

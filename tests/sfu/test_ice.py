@@ -238,8 +238,8 @@ def test_a_ninth_address_takes_the_place_of_the_longest_unverified_that_is_not_s
     assert ice.selected == addresses[0]
     assert result.evicted == addresses[2]
     assert len(ice.addresses) == MAX_ADDRESSES
-    assert ice.knows(addresses[0])
-    assert not ice.knows(addresses[2])
+    assert addresses[0] in ice.addresses
+    assert addresses[2] not in ice.addresses
 
 
 def test_a_known_address_evicts_nobody_when_it_is_verified_again(ice):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from sfu.core.keyframes import KeyFrameRequests
 from sfu.core.rtcp import FullIntraRequest, Nack, PictureLossIndication
 from tests.sfu.network import FakeNetwork, FakePeer
-from tests.sfu.peer import Vp8Sender, vp8_parameters
+from tests.sfu.peer import Vp8Sender, simulcast_parameters, vp8_parameters
 
 
 @pytest.fixture
@@ -129,6 +131,90 @@ def test_a_recorder_that_fails_is_taken_off_and_the_class_goes_on(network: FakeN
     tina.send_rtp(*Vp8Sender(1111).frame(3, key=True))
     assert len(sam.rtp) == 3
     assert network.router.taps == []
+
+
+def test_a_sender_who_slept_through_all_requests_is_asked_again_when_he_sends(network: FakeNetwork) -> None:
+    tina, sam = network.join("tina", "send"), network.join("sam", "recv")
+    camera = network.produce(tina, "video", vp8_parameters(1111))
+    sender = Vp8Sender(1111)
+    tina.send_rtp(*sender.frame(1, key=True))
+    network.advance(5.0)
+    network.consume(sam, camera)
+    network.advance(30.0)
+    assert requests(tina) == 10
+    network.each_tick.append(lambda: tina.send_rtp(*sender.frame(1)))
+    network.advance(1.1)
+    assert requests(tina) == 11
+    tina.send_rtp(*sender.frame(1, key=True))
+    network.advance(3.0)
+    assert sam.rtp
+    assert requests(tina) == 11
+
+
+def test_after_an_outage_that_hides_thousands_of_packets_the_sender_is_asked_at_once(network: FakeNetwork) -> None:
+    """Numbers too far ahead are a new beginning: receivers are sent nothing before its key frame, and do not ask."""
+    tina, sam = network.join("tina", "send"), network.join("sam", "recv")
+    camera = network.produce(tina, "video", vp8_parameters(1111))
+    network.consume(sam, camera)
+    sender = Vp8Sender(1111)
+    tina.send_rtp(*sender.frame(3, key=True))
+    network.advance(2.0)
+    tina.rtcp.clear()
+    sender.number = sender.number + 5000 & 0xFFFF
+    tina.send_rtp(*sender.frame(3))
+    network.advance(0.02)
+    assert requests(tina) == 1
+    tina.send_rtp(*sender.frame(3, key=True))
+    assert len(sam.rtp) == 6
+
+
+def test_an_encoder_that_begins_anew_with_a_key_frame_is_not_asked_for_one(network: FakeNetwork) -> None:
+    tina, sam = network.join("tina", "send"), network.join("sam", "recv")
+    camera = network.produce(tina, "video", vp8_parameters(1111))
+    network.consume(sam, camera)
+    sender = Vp8Sender(1111)
+    tina.send_rtp(*sender.frame(3, key=True))
+    network.advance(2.0)
+    tina.rtcp.clear()
+    sender.number = sender.number + 5000 & 0xFFFF
+    tina.send_rtp(*sender.frame(3, key=True))
+    network.advance(2.0)
+    assert requests(tina) == 0
+    assert len(sam.rtp) == 6
+
+
+def test_a_layer_that_nobody_is_to_see_any_more_is_not_asked_further(network: FakeNetwork) -> None:
+    tina, sam = network.join("tina", "send"), network.join("sam", "recv")
+    camera = network.produce(tina, "video", simulcast_parameters())
+    network.consume(sam, camera)
+    low, high = (Vp8Sender(100 + index, rid=rid) for index, rid in enumerate("qf"))
+    tina.send_rtp(*low.frame(1))
+    network.advance(0.7)
+    tina.send_rtp(*high.frame(1, key=True))  # the low one fell silent, and the high one is aimed at
+    network.advance(0.5)
+    tina.rtcp.clear()
+    network.advance(5.0)
+    assert 100 not in [p.media_ssrc for p in tina.heard(PictureLossIndication)]
+
+
+def test_the_layers_of_one_picture_are_not_asked_at_the_same_time(network: FakeNetwork) -> None:
+    tina = network.join("tina", "send")
+    camera = network.produce(tina, "video", simulcast_parameters())
+    for index, rid in enumerate("qhf"):
+        tina.send_rtp(*Vp8Sender(100 + index, rid=rid).frame(1, key=True))
+    network.advance(1.0)
+    asked = []
+    for stream in camera.streams:
+        stream.want_key_frame(network.now)
+    for _ in range(75):
+        network.deliver()
+        asked += [(round(network.now, 2), p.media_ssrc) for p in tina.heard(PictureLossIndication)]
+        tina.rtcp.clear()
+        network.advance(0.02)
+    first = asked[0][0]
+    assert len({ssrc for _, ssrc in asked}) > 1
+    times = [at - first for at, _ in asked]
+    assert all(later - before >= 0.499 for before, later in itertools.pairwise(times))
 
 
 def test_who_watches_sixteen_and_loses_them_all_may_ask_for_sixteen(network: FakeNetwork) -> None:

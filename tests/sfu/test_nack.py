@@ -102,13 +102,6 @@ def test_many_losses_are_asked_for_in_several_reports():
     assert nack.due(now=1.0) == []
 
 
-def test_a_key_frame_makes_the_losses_before_it_unimportant():
-    nack = NackGenerator()
-    receive(nack, 10, 12, 20, 22)
-    nack.key_frame_received(20)
-    assert nack.due(now=1.0) == [21]
-
-
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=200))
 def test_all_that_never_came_is_asked_for_and_nothing_that_was_there(sequences):
     nack = NackGenerator()

@@ -18,7 +18,6 @@ from sfu.core.rtcp import (
     ReportBlock,
     SenderReport,
     SourceDescription,
-    is_rtcp,
     pack,
     parse_compound,
 )
@@ -247,10 +246,3 @@ def test_transport_feedback_of_another_implementation_is_read():
     [read] = parse_compound(TRANSPORT_CC)
     assert (read.base_sequence, read.count, read.reference_time, read.feedback_count) == (10, 3, 0, 1)
     assert read.received == [(10, 1), (11, 2), (12, 3)]
-
-
-def test_rtcp_is_told_from_rtp_by_its_first_two_bytes():
-    assert is_rtcp(Bye([1]).serialize())
-    assert not is_rtcp(b"\x80\x65\0\0")
-    assert not is_rtcp(b"\x80\xe5\0\0")
-    assert not is_rtcp(b"\x80\xc8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from sfu.core.counters import Histogram
 from sfu.core.reports import middle, to_ntp
 from sfu.core.rtcp import (
@@ -134,6 +136,22 @@ async def test_addresses_that_media_go_to_are_counted_by_their_transport(classro
     up.move()
     await up.check()
     assert classroom.media.counters()["ice_selected"] == {"udp": 2, "tcp": 1}
+
+
+async def test_how_long_a_packet_was_held_up_is_counted_from_its_arrival_in_the_kernel(classroom: Classroom) -> None:
+    tina, sam = classroom.person("tina"), classroom.person("sam")
+    up, down = await tina.connect("send"), await sam.connect("recv")
+    sam.consume(tina.microphone())
+    sender = OpusSender(2222)
+    up.send_rtp(sender.packet())
+    await down.packets(1)
+    before = classroom.media.counters()["forward_latency"]
+    assert sum(observed(before).values()) == 1
+    assert 0 < before["sum"] < 0.5
+    up.send_rtp(sender.packet())
+    time.sleep(0.06)  # noqa: ASYNC251  # the worker waits for a core, which it shares with this test
+    await down.packets(2)
+    assert 0.06 <= classroom.media.counters()["forward_latency"]["sum"] - before["sum"] < 0.5
 
 
 def test_a_sender_far_away_is_asked_for_a_packet_once_in_a_round_trip() -> None:

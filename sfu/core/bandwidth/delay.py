@@ -7,7 +7,7 @@ filter (5.3) a line fitted to the smoothed delay, as libwebrtc does. Thresholds 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from enum import Enum
 
 from sfu.core.bandwidth.sent_history import Arrival
@@ -196,38 +196,39 @@ class DelayDetector:
         """Seconds that each of the last groups waited at least, against the least delay of the last minute."""
         return min(self._waits, default=0.0)
 
-    def update(self, arrivals: Iterable[Arrival]) -> Usage:
+    def update(self, arrivals: Sequence[Arrival]) -> Usage:
         """Take arrivals in their order; the state after the last of them."""
+        if self._first_sent is None:
+            if not arrivals:
+                return self._detector.usage
+            self._first_sent, self._first_arrival, _ = arrivals[0]
+            self._last_sent, self._last_arrival = self._first_sent, self._first_arrival
+        first_sent, last_sent = self._first_sent, self._last_sent
+        first_arrival, last_arrival = self._first_arrival, self._last_arrival
         for sent, arrived, _ in arrivals:
-            first_sent = self._first_sent
-            if first_sent is None:
-                self._begin(sent, arrived)
-                continue
-            if sent < first_sent:  # overtaken by a later group: tells nothing of the queue
-                continue
-            if sent - first_sent > GROUP:
-                gap = arrived - self._last_arrival
+            since = sent - first_sent
+            if since > GROUP:
                 # Packets that a link held back and let go together say nothing one by one (section 5.2).
-                clump = gap <= GROUP and gap < sent - self._last_sent and arrived - self._first_arrival < MAX_CLUMP
-                if not clump:
-                    self._close()
-                    self._begin(sent, arrived)
+                gap = arrived - last_arrival
+                if not (gap <= GROUP and gap < sent - last_sent and arrived - first_arrival < MAX_CLUMP):
+                    self._close(last_sent, last_arrival)
+                    first_sent = last_sent = sent
+                    first_arrival = last_arrival = arrived
                     continue
-            if sent > self._last_sent:
-                self._last_sent = sent
-            if arrived > self._last_arrival:
-                self._last_arrival = arrived
+            elif since < 0:  # overtaken by a later group: tells nothing of the queue
+                continue
+            if sent > last_sent:
+                last_sent = sent
+            if arrived > last_arrival:
+                last_arrival = arrived
+        self._first_sent, self._last_sent = first_sent, last_sent
+        self._first_arrival, self._last_arrival = first_arrival, last_arrival
         return self._detector.usage
 
-    def _begin(self, sent: float, arrived: float) -> None:
-        self._first_sent = self._last_sent = sent
-        self._first_arrival = self._last_arrival = arrived
-
-    def _close(self) -> None:
-        """A group is complete: compare it with the one before."""
-        sent, arrived = self._last_sent, self._last_arrival
+    def _close(self, sent: float, arrived: float) -> None:
+        """A group is complete, the last of it sent and arrived then: compare it with the one before."""
         previous, self._previous = self._previous, (sent, arrived)
-        self._measure_queue(sent, arrived)
+        self._measure_queue(arrived - sent, sent)
         if previous is None:
             return
         send_delta, arrival_delta = sent - previous[0], arrived - previous[1]
@@ -245,14 +246,12 @@ class DelayDetector:
         slope = self._trendline.update(arrival_delta * 1000, send_delta * 1000, arrival)
         self._detector.update(slope, self._trendline.deltas, send_delta * 1000, arrival)
 
-    def _measure_queue(self, sent: float, arrived: float) -> None:
-        delay = arrived - sent
+    def _measure_queue(self, delay: float, sent: float) -> None:
         base = self._base
         if base is None or sent - self._base_since > BASE_WINDOW:
             self._base_before, self._base, self._base_since = base, delay, sent
+            base = delay
         elif delay < base:
-            self._base = delay
-        least = min(delay, self._base if self._base is not None else delay)
-        if self._base_before is not None:
-            least = min(least, self._base_before)
-        self._waits.append(delay - least)
+            self._base = base = delay
+        before = self._base_before
+        self._waits.append(delay - (base if before is None or base < before else min(delay, before)))

@@ -79,7 +79,7 @@ class BandwidthEstimator:
 
     def on_feedback(self, feedback: TransportFeedback, now: float) -> None:
         """A transport-wide report."""
-        arrivals, lost, complete = self.history.match(feedback)
+        arrivals, size, lost, complete = self.history.match(feedback)
         if not arrivals and not lost:
             return
         if self._reported_at is not None and now - self._reported_at > SILENCE:
@@ -91,7 +91,6 @@ class BandwidthEstimator:
         usage = self._delay.usage
         if arrivals:
             usage = self._delay.update(arrivals)
-            size = sum([arrival[2] for arrival in arrivals])
             first, last = arrivals[0], arrivals[-1]
             self._received.add(first[1], last[1], size, joined=complete)
             self._sent.add(first[0], last[0], size * max(1.0, (count + lost) / count), joined=complete)

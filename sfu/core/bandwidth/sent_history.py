@@ -33,6 +33,7 @@ class Matched(NamedTuple):
     """
 
     received: list[Arrival]  # in order of arrival
+    size: int  # bytes of them
     lost: int
     complete: bool
 
@@ -100,6 +101,7 @@ class SentHistory:
         ring = self._ring
         received: list[Arrival] = []
         lost = max(0, end - begin)
+        size = 0
         in_order = True
         for sequence, delta in feedback.received:
             ticks += delta
@@ -113,11 +115,14 @@ class SentHistory:
             if departure is None:
                 continue
             ring[slot] = None
-            lost -= 1  # beyond `begin` it was counted just now, before it by the report that called it lost
-            received.append((departure[0], ticks * TICK, departure[1]))
+            sent_at, length = departure
+            size += length
+            received.append((sent_at, ticks * TICK, length))
+        # Beyond `begin` they were counted just now, before it by the report that called them lost.
+        lost -= len(received)
         if not in_order:
             received.sort(key=_by_arrival)
         complete = base <= reported
         if end > reported:
             self._reported = end
-        return Matched(received, lost, complete)
+        return Matched(received, size, lost, complete)

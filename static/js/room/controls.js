@@ -215,8 +215,8 @@ export class Controls extends Emitter {
       this.#stopScreen();
     }
     const title = kind === "audio" ? `${name} muted you` : kind === "video" ? `${name} stopped your camera` : `${name} stopped your screen`;
-    const text = kind === "audio" ? "Press M when you want to speak again." : "";
-    this.emit("notice", { key: "muted", title, text, stays: kind === "audio" });
+    const unmute = { label: "Unmute", run: () => void this.setMicrophone(true) };
+    this.emit("notice", { key: "muted", title, ...(kind === "audio" ? { stays: true, actions: [unmute] } : {}) });
   }
 
   /** The server closed what we sent: a role that may not, or a rule. @param {string} producerId */

@@ -69,8 +69,7 @@ class WorkerProcess:
 
     def start(self) -> WorkerProcess:
         with self.log.open("ab") as log:
-            command = [sys.executable, *os.environ.get("H6_WORKER", "-m sfu").split()]
-            self.process = subprocess.Popen(command, env=self.env, stdout=log, stderr=log)
+            self.process = subprocess.Popen([sys.executable, "-m", "sfu"], env=self.env, stdout=log, stderr=log)
         return self
 
     def heartbeat(self) -> Heartbeat | None:

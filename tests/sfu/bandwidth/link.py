@@ -18,6 +18,7 @@ from sfu.core.rtcp import parse_compound
 from sfu.core.transport_feedback import TransportFeedback
 
 STEP = 0.005  # seconds
+PADDING_STEP = 0.02  # seconds between two looks at what padding is due: the worker's tick
 PACKET = 1200  # bytes
 CLOCK = 5_000.0  # seconds that the receiver's clock is ahead of ours
 
@@ -132,7 +133,7 @@ class Path:
             count = int(self._budget / PACKET)
             self._budget -= count * PACKET
             sent = self._send([PACKET] * count)
-        if estimator.probing:
+        if estimator.probing and self._steps % round(PADDING_STEP / STEP) == 0:
             size = estimator.padding_due(now)
             self.padding += size
             sent += self._send([min(PACKET, size - at) for at in range(0, size, PACKET)])

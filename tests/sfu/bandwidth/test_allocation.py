@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfu.core.bandwidth.allocation import (
@@ -223,6 +223,7 @@ def demands(draw: st.DrawFn, key: int) -> Demand[str]:
     return Demand(str(key), draw(st.sampled_from(Priority)), layers, draw(index), draw(index), draw(st.booleans()))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_more_is_given_than_there_is_and_nothing_that_was_not_wanted(data: st.DataObject):
     allocator: Allocator[str] = Allocator()

@@ -87,7 +87,7 @@ def test_the_queue_is_what_lasts_over_several_groups():
     detector = DelayDetector()
     detector.update(groups(20))
     [spike] = groups(1, begin=0.4)
-    detector.update([(spike[0], spike[1] + 0.3, 1200), *groups(2, begin=0.72)])
+    detector.update([(spike[0], spike[1] + 0.3, 1200), *groups(1, begin=0.72)])
     assert detector.queue < 0.01
     detector.update([(sent, arrived + 0.3, size) for sent, arrived, size in groups(10, begin=0.8)])
     assert detector.queue == pytest.approx(0.3, abs=0.001)
@@ -124,6 +124,15 @@ def test_the_line_is_that_of_least_squares_however_long_it_runs():
     middle_y = sum(y for _, y in points) / WINDOW
     expected = sum((x - middle_x) * (y - middle_y) for x, y in points) / sum((x - middle_x) ** 2 for x, _ in points)
     assert slope == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_queue_that_grows_ever_slower_is_no_overuse_yet():
+    detector = OveruseDetector()
+    slopes = [0.30 - index * 0.01 for index in range(10)]
+    assert all(slope * 240 > detector.threshold for slope in slopes)
+    detector.update(0.4, 60, 5, 0.0)
+    assert all(detector.update(slope, 60, 20, index * 20.0) is Usage.NORMAL for index, slope in enumerate(slopes))
+    assert detector.update(0.25, 60, 20, 220.0) is Usage.OVER
 
 
 def test_the_threshold_stays_within_its_limits_and_ignores_leaps():

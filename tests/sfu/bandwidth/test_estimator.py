@@ -12,17 +12,19 @@ from sfu.core.transport_feedback import TransportFeedback, parse
 MINIMUM, MAXIMUM = 50_000.0, 2_000_000.0
 
 
-def answered(estimator: BandwidthEstimator, begin: float, seconds: float, *, answer: bool = True) -> float:
-    """500 kbit/s leave and arrive 30 ms later, reported ten times a second unless not; when it ended."""
+def answered(
+    estimator: BandwidthEstimator, begin: float, seconds: float, *, answer: bool = True, way: float = 0.03
+) -> float:
+    """500 kbit/s leave and arrive after `way`, reported ten times a second unless not; when it ended."""
     recorder = TransportFeedbackRecorder(1, 2)
     now = begin
     for step in range(round(seconds * 50)):
         now = begin + step * 0.02
         number = estimator.history.next & 0xFFFF
         estimator.sent(number, departures((1250,), now))
-        recorder.received(number, now + 0.03)
-        for report in recorder.due(now + 0.03) if answer else ():
-            estimator.on_feedback(parse(report.serialize()[4:]), now + 0.06)
+        recorder.received(number, now + way)
+        for report in recorder.due(now + way) if answer else ():
+            estimator.on_feedback(parse(report.serialize()[4:]), now + 2 * way)
         if step % 50 == 49:
             estimator.tick(now)
     return now + 0.02
@@ -85,6 +87,15 @@ def test_padding_is_wanted_while_a_probe_lasts():
     assert estimator.padding_due(now + 0.04) == pytest.approx(5500 - 2000, abs=1)
 
 
+def test_nothing_is_probed_while_a_queue_stands_that_is_known_of():
+    estimator = BandwidthEstimator()
+    now = answered(estimator, 0.0, 5)
+    now = answered(estimator, now, 8, way=0.18)
+    assert estimator.queue == pytest.approx(0.15, abs=0.001)
+    assert not estimator.plan_probe(500_000, 500_000, now)
+    assert estimator.plan_probe(500_000, 500_000, now + 10)  # what was ten seconds ago says nothing
+
+
 numbers = st.integers(0, 0xFFFF)
 reports = st.builds(
     TransportFeedback,
@@ -109,7 +120,7 @@ actions = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(first=numbers, steps=st.lists(actions, max_size=60))
 def test_no_sequence_of_events_breaks_it(first: int, steps: list):
     estimator = BandwidthEstimator(minimum=MINIMUM, maximum=MAXIMUM, first_number=first)
@@ -144,7 +155,7 @@ def test_no_sequence_of_events_breaks_it(first: int, steps: list):
         assert 0 <= estimator.loss <= 1
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(
     first=numbers,
     arrives=st.lists(st.booleans(), min_size=1, max_size=30),

@@ -75,6 +75,21 @@ def test_padding_ends_with_the_attempt():
     assert (prober.sending, prober.waiting) == (False, True)
 
 
+def test_overuse_ends_the_padding_and_what_was_sent_is_measured():
+    prober = Prober()
+    prober.plan(usage=0, step=2_000_000, estimate=1_000_000, now=0)
+    busy = 0.0
+    arrivals = []
+    for step in range(1, 6):
+        for _ in range(10):
+            busy = max(busy, step * TICK) + 500 * 8 / 1_500_000
+            arrivals.append((step * TICK, busy, 500))
+        prober.padding(5000, step * TICK)
+    prober.abort(5 * TICK)
+    assert (prober.sending, prober.waiting, prober.padding(0, 6 * TICK)) == (False, True, 0)
+    assert prober.report([*arrivals, (0.15, 1.0, 500)], 0.2) == pytest.approx(0.95 * 1_500_000, rel=0.02)
+
+
 def test_a_path_that_carries_it_shows_it():
     prober = Prober()
     prober.plan(usage=300_000, step=400_000, estimate=500_000, now=0)

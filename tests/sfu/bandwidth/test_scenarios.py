@@ -149,6 +149,17 @@ def test_who_sends_little_over_a_narrow_link_learns_of_it():
     assert longest_queue(samples) < 0.3
 
 
+def test_a_rate_that_has_just_risen_too_far_falls_to_what_the_path_carries_not_to_what_was_sent_before():
+    path = Path(
+        Link(MBIT),
+        BandwidthEstimator(initial=2 * MBIT),
+        demand=lambda estimator: 300_000 if path.now < 10 else estimator.estimate,
+    )
+    path.run(10)
+    fallen = min(sample.estimate for sample in path.run(3))
+    assert 0.75 * MBIT < fallen < MBIT
+
+
 def test_a_longer_way_costs_little():
     path = Path(Link(MBIT))
     path.run(15)

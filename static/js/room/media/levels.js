@@ -68,6 +68,8 @@ export class LevelMeter {
   #analyser;
   #samples;
   /** @type {MediaStreamTrack | null} */
+  #track = null;
+  /** @type {MediaStreamTrack | null} */
   #clone = null;
 
   /** @param {AudioContext} context */
@@ -83,6 +85,8 @@ export class LevelMeter {
    * @param {MediaStreamTrack | null} track
    */
   listenTo(track) {
+    if (track === this.#track) return;
+    this.#track = track;
     this.#source?.disconnect();
     this.#clone?.stop();
     this.#source = null;

@@ -32,7 +32,7 @@ export function wireDevices({ devices, meter, room, controls, watch, lobby, dial
   watch.on("mutedButSpeaking", () => {
     if (!room.can.has("microphone")) return;
     notices.show({
-      key: "muted-hint", title: "Trying to speak? You are muted.",
+      key: "muted", title: "Trying to speak? You are muted.",
       actions: [{ label: "Unmute", run: () => void controls.setMicrophone(true) }],
     });
   });

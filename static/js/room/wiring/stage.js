@@ -101,6 +101,8 @@ export function wireStage({ room, session, engine, devices, controls, watch, not
     else sleep(false);
   });
 
+  lookAround(); // nothing is seen before there are tiles
+
   /** @param {boolean} now */
   function sleep(now) {
     asleep = now;
