@@ -208,6 +208,8 @@ class RoomSocket(AsyncWebsocketConsumer):
             raise Refused("wrong_state", "Join the class first.")
         if entry.needs is not None and not session.may(entry.needs):
             raise Refused("forbidden", permissions.refusal(entry.needs))
+        if entry.limit is not None and not session.is_within(entry.limit, time.monotonic()):
+            raise Refused("rate_limited", "That is too often. Wait a moment.")
         try:
             return await entry.handler(session, message) or {}
         except Refused:
