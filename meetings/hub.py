@@ -245,8 +245,9 @@ class Hub:
 
     async def tick(self, now: float) -> None:
         await self._subscribe()
+        delivered = self.last
         current = await self.log.current()
-        if current is None or current < self.last:
+        if current is None or current < delivered:  # not self.last: that may have gone on while Redis was asked
             await self._lose()
             return
         if current > self.last:

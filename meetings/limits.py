@@ -1,4 +1,4 @@
-"""How much one may ask: a token bucket a socket, and a count of wrong room codes an address."""
+"""How much one may ask: token buckets of a socket, and a count of wrong room codes an address."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from django.core.cache import cache
 
 # A join to a class of a hundred senders asks some 400 things at once (consume and resume of each track).
 REQUESTS_A_SECOND, REQUESTS_BURST = 50.0, 500.0
-CHAT_A_SECOND, CHAT_BURST = 10.0, 30.0
 # Requests refused by the bucket, forgiven at the bucket's own rate, after which the socket is closed.
 FLOOD = 200.0
 
@@ -35,6 +34,23 @@ class TokenBucket:
             return False
         self.level -= amount
         return True
+
+
+@dataclass(frozen=True)
+class Limit:
+    """On some kind of request of one socket; the socket's own limit holds besides."""
+
+    name: str
+    rate: float  # a second
+    burst: float
+
+
+CHAT = Limit("chat", 10.0, 30.0)
+# One small request, and a thousand others are written to: fifty a second would be a whole core's work.
+TOLD_TO_ALL = Limit("told to all", 10.0, 40.0)
+# One small request, and the answer is read from the database or is the whole room.
+LARGE_ANSWER = Limit("large answer", 5.0, 30.0)
+JOINS = Limit("joins", 0.5, 10.0)  # each opens an interval of attendance
 
 
 def too_many_wrong_codes(address: str) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from meetings.errors import Refused
+from meetings.limits import Limit
 from meetings.messages import Message
 from meetings.permissions import TABLE
 
@@ -37,13 +38,20 @@ class Entry:
     needs: str | None  # a permission of the table; None: everybody who is in
     joined: bool  # only after room:join
     lane: str
+    limit: Limit | None
 
 
 EVENTS: dict[str, Entry] = {}
 
 
 def on(
-    event: str, schema: type[Message], *, needs: str | None = None, joined: bool = True, lane: str = "room"
+    event: str,
+    schema: type[Message],
+    *,
+    needs: str | None = None,
+    joined: bool = True,
+    lane: str = "room",
+    limit: Limit | None = None,
 ) -> Callable[[F], F]:
     if needs is not None and needs not in TABLE:
         raise ValueError(f"{event} asks for a permission that no role has: {needs}")
@@ -53,7 +61,7 @@ def on(
     def register(handler: F) -> F:
         if event in EVENTS and EVENTS[event].handler is not handler:
             raise ValueError(f"{event} has a handler already")
-        EVENTS[event] = Entry(event, schema, handler, needs, joined, lane)
+        EVENTS[event] = Entry(event, schema, handler, needs, joined, lane, limit)
         return handler
 
     return register
@@ -95,7 +103,7 @@ on_lost = Hook("lost")  # (hub, participant_id): nobody came back within the lea
 on_room_end = Hook("room_end")  # (room)
 on_remove = Hook("remove")  # (session of the host, participant): before the removed one's socket is closed
 on_mute = Hook("mute")  # (session of the host, list of participant_ids, kind): done before it is acknowledged
-on_role_changed = Hook("role_changed")  # (session of the host, participant_id, old_role, new_role)
+on_role_changed = Hook("role_changed")  # (session of the host, participant, old_role, new_role)
 on_hub_open = Hook("hub_open")  # (hub): this process's first socket in a room
 on_hub_close = Hook("hub_close")  # (hub): its last one left
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from meetings import permissions
 from meetings.errors import Refused
 from meetings.eventlog import body_of, fleeting
-from meetings.limits import TokenBucket
+from meetings.limits import Limit, TokenBucket
 from meetings.messages import RoomSettings, StatsReport, read_settings
 from meetings.models import Participant, Room
 from meetings.wire import Frame, Wire
@@ -61,9 +61,9 @@ class RoomSession:
     def can(self) -> list[str]:
         return permissions.all_of(self.role, self.settings.allowed(), self.locks)
 
-    def bucket(self, name: str, rate: float, burst: float) -> TokenBucket:
-        """A limit of this socket's own for some kind of request."""
-        return self._buckets.setdefault(name, TokenBucket(rate, burst))
+    def is_within(self, limit: Limit, now: float) -> bool:
+        """Count one more request of that kind."""
+        return self._buckets.setdefault(limit.name, TokenBucket(limit.rate, limit.burst)).take(now)
 
     # --- sending -----------------------------------------------------------------------------------------------------
 

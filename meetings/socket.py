@@ -24,7 +24,7 @@ from meetings.database import in_database
 from meetings.entrance import Visitor, identify
 from meetings.errors import Refused
 from meetings.eventlog import body_of, fleeting
-from meetings.hub import Hubs, process_hubs
+from meetings.hub import Hub, Hubs, process_hubs
 from meetings.limits import FLOOD, REQUESTS_A_SECOND, REQUESTS_BURST, TokenBucket
 from meetings.live import LEASE, SHORT_LEASE
 from meetings.messages import MAX_FRAME, Envelope, EnvelopeId
@@ -111,7 +111,7 @@ class RoomSocket(AsyncWebsocketConsumer):
         self.session = self._session(visitor, hub)
         metrics.SOCKETS.inc()
 
-    def _session(self, visitor: Visitor, hub: Any) -> RoomSession:
+    def _session(self, visitor: Visitor, hub: Hub) -> RoomSession:
         assert self.wire is not None
         return RoomSession(
             room=visitor.room,
@@ -208,6 +208,8 @@ class RoomSocket(AsyncWebsocketConsumer):
             raise Refused("wrong_state", "Join the class first.")
         if entry.needs is not None and not session.may(entry.needs):
             raise Refused("forbidden", permissions.refusal(entry.needs))
+        if entry.limit is not None and not session.is_within(entry.limit, time.monotonic()):
+            raise Refused("rate_limited", "That is too often. Wait a moment.")
         try:
             return await entry.handler(session, message) or {}
         except Refused:

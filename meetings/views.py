@@ -56,7 +56,7 @@ def room(request: HttpRequest, code: str) -> HttpResponse:
     participant = entry.known
     if is_full(entry, participant):
         return closed(request, "full")
-    if given:
+    if given and entry.user != request.user:  # one's own account needs no link
         keep_link(request, code, given)
     return render(request, "meetings/room.html", {"room": entry.room, "boot": boot(request, entry, participant, token)})
 

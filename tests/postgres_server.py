@@ -129,5 +129,6 @@ def running_postgres() -> Iterator[PostgresServer]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as Ctrl-C: the folder goes too
     with running_postgres() as server:
         sys.exit(subprocess.run(sys.argv[1:], env={**os.environ, "DATABASE_URL": server.url}, check=False).returncode)

@@ -19,16 +19,14 @@ from meetings import metrics, services
 from meetings.database import in_database
 from meetings.errors import Refused
 from meetings.hub import Hub
-from meetings.limits import CHAT_A_SECOND, CHAT_BURST
+from meetings.limits import CHAT, LARGE_ANSWER
 from meetings.messages import MAX_METADATA, ChatHistory, ChatSend, Key
 from meetings.registry import on, on_event
 from meetings.session import RoomSession
 
 
-@on("chat:send", ChatSend, needs="chat", lane="chat")
+@on("chat:send", ChatSend, needs="chat", lane="chat", limit=CHAT)
 async def send(session: RoomSession, message: ChatSend) -> dict[str, Any]:
-    if not session.bucket("chat", CHAT_A_SECOND, CHAT_BURST).take(time.monotonic()):
-        raise Refused("rate_limited", "You write faster than others can read. Wait a moment.")
     client_id, metadata = _metadata(message)
     if not message.message.strip():
         raise Refused("bad_request", "An empty message.")
@@ -69,7 +67,7 @@ def _metadata(message: ChatSend) -> tuple[str, dict[str, Any]]:
     return client_id or "", metadata
 
 
-@on("chat:history", ChatHistory, lane="chat")
+@on("chat:history", ChatHistory, lane="chat", limit=LARGE_ANSWER)
 async def history(session: RoomSession, message: ChatHistory) -> dict[str, Any]:
     if message.before is not None and message.after is not None:
         raise Refused("bad_request", "Either before or after.")

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from meetings.errors import Refused
+from meetings.limits import TOLD_TO_ALL
 from meetings.messages import Empty, HandLower
 from meetings.registry import on
 from meetings.session import RoomSession
 
 
-@on("hand:raise", Empty, needs="raise_hand")
+@on("hand:raise", Empty, needs="raise_hand", limit=TOLD_TO_ALL)
 async def raise_hand(session: RoomSession, message: Empty) -> dict[str, Any]:
     position, at, newly = await session.hub.live.raise_hand(session.participant_id)
     if not position:
@@ -25,7 +26,7 @@ async def raise_hand(session: RoomSession, message: Empty) -> dict[str, Any]:
     return {"position": position, "raised_at": raised_at}
 
 
-@on("hand:lower", HandLower)
+@on("hand:lower", HandLower, limit=TOLD_TO_ALL)
 async def lower_hand(session: RoomSession, message: HandLower) -> None:
     pid = message.participant_id or session.participant_id
     if pid != session.participant_id:

@@ -88,7 +88,7 @@ async def change_role(session: RoomSession, message: ParticipantRoleUpdate) -> N
             "can": permissions.all_of(message.role, session.settings.allowed(), target.locks),
         },
     )
-    await registry.on_role_changed.run(session, target.public_id, old_role, message.role)
+    await registry.on_role_changed.run(session, target, old_role, message.role)
 
 
 @on_event("participant:role:changed")

@@ -14,6 +14,7 @@ from meetings.database import in_database
 from meetings.errors import CLOSE_ENDED, CLOSE_REPLACED, Refused
 from meetings.eventlog import LIMIT, Missed
 from meetings.hub import Hub
+from meetings.limits import JOINS, LARGE_ANSWER
 from meetings.live import Entered
 from meetings.messages import Empty, ParticipantsPage, RoomJoin, StatsReport
 from meetings.presence import close_attendance
@@ -25,7 +26,7 @@ NO_LIMIT = 0
 RUSH_KEEPS = 0.25  # seconds
 
 
-@on("room:join", RoomJoin, joined=False)
+@on("room:join", RoomJoin, joined=False, limit=JOINS)
 async def join(session: RoomSession, message: RoomJoin) -> dict[str, Any]:
     if session.joined:
         raise Refused("wrong_state", "You are in already.")
@@ -189,7 +190,7 @@ def on_the_wire(person: dict[str, Any]) -> dict[str, Any]:
     return wire
 
 
-@on("participants:page", ParticipantsPage)
+@on("participants:page", ParticipantsPage, limit=LARGE_ANSWER)
 async def page(session: RoomSession, message: ParticipantsPage) -> dict[str, Any]:
     """The next of a large room's people; from the first again when the one asked from has left."""
     people = (await session.hub.live.snapshot()).people

@@ -12,6 +12,7 @@ from django.conf import settings
 
 from meetings import metrics
 from meetings.errors import Refused
+from meetings.limits import TOLD_TO_ALL
 from meetings.media import messages as m
 from meetings.media.ice_servers import ice_servers
 from meetings.media.session_media import SessionMedia
@@ -95,7 +96,7 @@ async def restart_ice(session: RoomSession, message: m.TransportRestartIce) -> D
 # --- producers -------------------------------------------------------------------------------------------------------
 
 
-@on("produce", m.Produce, lane=LANE)
+@on("produce", m.Produce, lane=LANE, limit=TOLD_TO_ALL)
 async def produce(session: RoomSession, message: m.Produce) -> Data:
     """One producer a source: who wants another camera replaces the track, or closes the producer first."""
     media = media_of(session)
@@ -132,7 +133,7 @@ async def _announce(media: SessionMedia, producer_id: str, message: m.Produce) -
         raise Refused("wrong_state", "The transport was closed meanwhile.")
 
 
-@on("produce:close", m.OneProducer, lane=LANE)
+@on("produce:close", m.OneProducer, lane=LANE, limit=TOLD_TO_ALL)
 async def close_producer(session: RoomSession, message: m.OneProducer) -> None:
     media = media_of(session)
     media.own_producer(message.producer_id)
@@ -145,7 +146,7 @@ async def close_own(media: SessionMedia, producer_id: str) -> None:
     await media.room.announcer.producer_closed(media.peer, producer_id, "closed")
 
 
-@on("produce:pause", m.OneProducer, lane=LANE)
+@on("produce:pause", m.OneProducer, lane=LANE, limit=TOLD_TO_ALL)
 async def pause_producer(session: RoomSession, message: m.OneProducer) -> None:
     """Acknowledged when no packet of it leaves the worker any more."""
     media = media_of(session)
@@ -154,7 +155,7 @@ async def pause_producer(session: RoomSession, message: m.OneProducer) -> None:
     await media.room.announcer.paused(message.producer_id, True)
 
 
-@on("produce:resume", m.OneProducer, lane=LANE)
+@on("produce:resume", m.OneProducer, lane=LANE, limit=TOLD_TO_ALL)
 async def resume_producer(session: RoomSession, message: m.OneProducer) -> None:
     """Forbidden under a lock. A host's mute without a lock is undone by this: a host can mute, and the muted unmute."""
     media = media_of(session)

@@ -120,16 +120,15 @@ async def muted(session: RoomSession, participant_ids: list[str], kind: str) -> 
 
 
 @on_role_changed
-async def role_changed(session: RoomSession, participant_id: str, old_role: str, new_role: str) -> None:
+async def role_changed(session: RoomSession, participant: Participant, old_role: str, new_role: str) -> None:
     """Tracks that the new role forbids are closed before the host's request is acknowledged."""
-    person = await session.hub.live.person(participant_id) or {}
-    allow, locks = session.settings.allowed(), person.get("locks") or {}
+    allow = session.settings.allowed()
     forbidden = {
         source
         for source, needed in permissions.SOURCE_NEEDS.items()
-        if not permissions.may(new_role, needed, allow, locks)
+        if not permissions.may(new_role, needed, allow, participant.locks)
     }
-    await _stop(room_media(session.hub), {participant_id: frozenset(forbidden)}, close=True)
+    await _stop(room_media(session.hub), {participant.public_id: frozenset(forbidden)}, close=True)
 
 
 @on_event("participant:role:changed")

@@ -52,7 +52,9 @@ class Vp9Descriptor:
     references: tuple[int, ...]  # how many pictures back, in flexible mode
     tl0_picture_index: int | None
     tl0_picture_index_at: int
-    spatial_layers: int  # how many there are, where this packet tells (a key frame's first); else 0
+    spatial_layers: (
+        int  # how many there are, where this packet tells (in a key frame, or as layers come and go); else 0
+    )
     resolutions: tuple[tuple[int, int], ...]  # (width, height) of each of them, if told
     key_frame: bool  # this packet begins a key frame in the lowest layer
     length: int  # bytes of the descriptor; the frame follows

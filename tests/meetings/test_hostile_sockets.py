@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -141,6 +142,45 @@ async def test_a_flood_is_refused_then_closed_while_others_chat(join):
     assert sam.closed == 1008
     assert codes.count("rate_limited") >= 100
     assert codes.count("bad_request") >= REQUESTS_BURST - 50
+
+
+FLAPPING: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "hands": [("hand:raise", {}), ("hand:lower", {})],
+    "intents": [("media:toggle", {"kind": "audio", "enabled": on}) for on in (True, False)],
+    "joining and leaving": [("room:leave", {}), ("room:join", {})],
+}
+
+
+@pytest.mark.parametrize("what", FLAPPING)
+async def test_who_flaps_is_slowed_before_all_others_are_written_to(join, what):
+    tina, sam = await join("tina"), await join("sam")
+    events = FLAPPING[what]
+    for n in range(200):
+        await sam.send(*events[n % 2])
+    await sam.until(lambda: len(sam.acks) == 200)
+    codes = [ack["error"]["code"] for ack in sam.acks.values() if not ack["ok"]]
+    assert codes.count("rate_limited") > 80
+    assert sam.closed is None
+    assert await tina.quiet("nothing")
+    assert len([frame for frame in tina.order if "seq" in frame]) < 120
+
+
+@pytest.mark.parametrize(("event", "data"), [("chat:history", {}), ("participants:page", {"after": "x"})])
+async def test_large_answers_are_given_so_often_and_no_more(join, event, data):
+    sam = await join("sam")
+    for _ in range(120):
+        await sam.send(event, data)
+    await sam.until(lambda: len(sam.acks) == 120)
+    good = [ack for ack in sam.acks.values() if ack["ok"]]
+    assert 30 <= len(good) < 80
+
+
+async def test_an_intent_that_all_know_is_not_told_again(join):
+    tina, sam = await join("tina"), await join("sam")
+    for _ in range(3):
+        await sam.do("media:toggle", {"kind": "audio", "enabled": True})
+    await tina.event("participant:media:updated")
+    assert await tina.quiet("participant:media:updated")
 
 
 # --- who may open a socket -------------------------------------------------------------------------------------------

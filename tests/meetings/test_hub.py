@@ -127,6 +127,21 @@ async def test_a_web_process_that_is_killed_loses_and_doubles_no_message(join, e
     await doomed.redis.aclose()
 
 
+async def test_an_event_told_while_the_tick_asks_for_the_rooms_number_is_no_loss(join, hubs, world, monkeypatch):
+    tina = await join("tina")
+    hub = hubs.hubs[world.room.code]
+    real = hub.log.current
+
+    async def overtaken() -> int | None:
+        number = await real()
+        await hub.publish("x", {})
+        return number
+
+    monkeypatch.setattr(hub.log, "current", overtaken)
+    await tina.event("x")
+    await tina.event("x")  # of the next tick: the first has closed nothing
+
+
 async def test_a_room_that_takes_long_to_take_out_its_lost_holds_up_no_renewal(join, hubs, world, monkeypatch):
     """As with a media worker that does not answer for two hundred people."""
     never = asyncio.Event()

@@ -83,6 +83,12 @@ def test_a_guest_may_reload_the_page_whose_address_no_longer_holds_the_token(wor
     assert browser(world).get(address(world)).status_code == 302  # another browser has no link
 
 
+def test_no_link_is_kept_for_those_who_come_in_by_their_account(world):
+    sam = browser(world, "sam")
+    assert sam.get(address(world, "x" * 3000)).status_code == 200
+    assert "meeting_links" not in sam.session
+
+
 def test_a_kept_link_that_has_expired_leads_to_the_sign_in(world):
     guest = browser(world)
     guest.get(address(world, world.guest_token("Gus")))

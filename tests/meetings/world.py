@@ -186,5 +186,5 @@ class Client:
         return not [frame for frame in self.events if frame["event"] == name]
 
     async def close(self) -> None:
-        """As a browser does that goes away; waits until the server has cleaned up."""
-        await self.communicator.disconnect(timeout=PATIENCE)
+        """As a connection that is lost; waits until the server has cleaned up."""
+        await self.communicator.disconnect(code=1006, timeout=PATIENCE)

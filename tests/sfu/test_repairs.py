@@ -163,9 +163,8 @@ def test_what_arrived_is_timed_by_its_arrival_and_not_by_when_we_had_time_for_it
         tina.transport.receive_rtp(packet, len(packet), 1000.0 + index // 4 * 0.08, 1000.0 + index * 0.02)
     stream = microphone.streams[0]
     assert stream.reception.jitter < 1
-    highest = stream.reception.highest
-    assert highest is not None
-    cached = stream.cache.get(highest)
+    assert stream.reception.highest is not None
+    cached = stream.cache.get(stream.reception.highest)
     assert cached is not None
     assert cached.arrived == 1000.0 + 19 * 0.02
 

@@ -161,6 +161,16 @@ async def test_a_demotion_reaches_tracks_in_another_web_process(worker, come, an
     assert await in_worker(media, world, asa) == {}
 
 
+async def test_a_lock_of_ones_own_counts_also_in_a_new_role(worker, come, media, world):
+    await Room.objects.filter(pk=world.room.pk).aupdate(settings={"allow": {"share": True}})
+    tina, asa = await come("tina"), await come("asa")
+    await asa.produce("screen")
+    await asa.produce("camera")
+    await Participant.objects.filter(public_id=asa.id).aupdate(locks={"share": False})
+    await tina.client.do("participant:role:update", {"participant_id": asa.id, "role": "attendee"})
+    assert await in_worker(media, world, asa) == {"camera": False}
+
+
 async def test_a_promoted_person_may_send_at_once(worker, come):
     tina, sam = await come("tina"), await come("sam")
     assert await sam.ask("screen:start") == "forbidden"

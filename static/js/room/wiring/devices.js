@@ -42,17 +42,17 @@ export function wireDevices({ devices, meter, room, controls, watch, lobby, dial
   }));
 
   /**
-   * In the lobby beside the preview, in class as a notice: one that stays when it is news.
+   * In the lobby beside the preview, in class as a notice: one that stays and says what to do when it is news.
    * @param {string} kind
    * @param {Trouble | null} trouble
-   * @param {'warning' | 'problem'} [level]
+   * @param {boolean} [news]
    */
-  function setTrouble(kind, trouble, level = "problem") {
+  function setTrouble(kind, trouble, news = true) {
     if (trouble) troubles.set(kind, trouble);
     else troubles.delete(kind);
     lobby.setTrouble(kind, inLobby() ? trouble : null);
     if (inLobby() || !trouble) notices.hide(`trouble-${kind}`);
-    else notices.show({ key: `trouble-${kind}`, level, title: trouble.title, text: trouble.advice });
+    else notices.show({ key: `trouble-${kind}`, level: news ? "problem" : "warning", title: trouble.title, text: news ? trouble.advice : "" });
   }
 
   /** Fill the menus. */
@@ -70,7 +70,7 @@ export function wireDevices({ devices, meter, room, controls, watch, lobby, dial
 
     /** What is known to be wrong goes along from the lobby into the class and back. */
     moveTroubles() {
-      for (const [kind, trouble] of troubles) setTrouble(kind, trouble, "warning");
+      for (const [kind, trouble] of troubles) setTrouble(kind, trouble, false);
     },
 
     /** @param {Kind} kind */
