@@ -101,7 +101,7 @@ class Attendance(models.Model):
     session = models.CharField(max_length=64, db_index=True)
     joined_at = models.DateTimeField(default=timezone.now)
     left_at = models.DateTimeField(null=True, blank=True)
-    reason = models.CharField(max_length=20, blank=True)  # left, removed, ended, lost
+    reason = models.CharField(max_length=20, blank=True)  # left, removed, ended, lost, replaced
 
     class Meta:
         ordering = ["joined_at"]

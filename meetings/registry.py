@@ -98,7 +98,7 @@ class Hook:
 
 on_join = Hook("join")  # (session, answer): adds to the answer of room:join; `session.returning` tells a resume
 on_leave = Hook("leave")  # (session, reason): this person left for good: left, removed, ended, replaced
-on_disconnect = Hook("disconnect")  # (session): the socket closed; the person has 60 s to come back
+on_disconnect = Hook("disconnect")  # (session): the socket closed; the person may come back until the lease ends
 on_lost = Hook("lost")  # (hub, participant_id): nobody came back within the lease; run in one process of all
 on_room_end = Hook("room_end")  # (room)
 on_remove = Hook("remove")  # (session of the host, participant): before the removed one's socket is closed

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from django.conf import settings as django_settings
 
 from benchmarks.websocket import CLOSE, TEXT, WebSocket, connect, frame
 from meetings.database import in_database
+from meetings.live import LEASE, SHORT_LEASE
 from meetings.models import ChatMessage, Participant
+from meetings.redis_client import room_key
 from tests.database import database_url
 from tests.meetings.world import World
 from tests.redis_server import free_port
@@ -124,6 +127,18 @@ async def test_close_codes_reach_the_browser(browse):
     forged = await browse(token="forged", join=False)
     assert await closed_with(forged) == 4001
     assert forged.frames[0]["data"]["code"] == "unauthenticated"
+
+
+async def test_a_browser_that_says_goodbye_is_waited_for_less_than_one_that_vanishes(browse, world, redis_settings):
+    one, two = await browse("One"), await browse("Two")
+    one.socket.transport.write(frame(CLOSE, (1001).to_bytes(2)))
+    two.socket.transport.abort()
+    ids = [browser.frames[0]["data"]["you"]["participant_id"] for browser in (one, two)]
+    with redis.Redis.from_url(redis_settings) as connection:
+        people = room_key(world.room.code, "people")
+        await until(lambda: all(b'"connected":false' in connection.hget(people, pid) for pid in ids))
+        leases = [connection.zscore(room_key(world.room.code, "leases"), pid) or 0 for pid in ids]
+    assert leases[1] - leases[0] == pytest.approx(LEASE - SHORT_LEASE, abs=5)
 
 
 async def test_three_megabytes_close_with_1009_before_they_fill_the_memory(browse, daphne):
