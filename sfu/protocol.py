@@ -272,6 +272,20 @@ class MarkRecording(Request, tag="recording.mark"):
     mark: Json
 
 
+class PreferLayers(Request, tag="consumer.prefer"):
+    """How a consumer's picture is shown: in device pixels, and how much it matters beside the peer's others (4 a shared
+    screen, 3 whoever speaks, 2 a pinned tile, 1 the others). `spatial`, `temporal`: no better layer than that."""
+
+    room: Id
+    peer: Id
+    consumer_id: Id
+    width: Annotated[int, Meta(ge=0, le=16384)] | None = None
+    height: Annotated[int, Meta(ge=0, le=16384)] | None = None
+    priority: Annotated[int, Meta(ge=1, le=255)] = 1
+    spatial: Annotated[int, Meta(ge=0, le=7)] | None = None
+    temporal: Annotated[int, Meta(ge=0, le=7)] | None = None
+
+
 class GetStats(Request, tag="stats"):
     room: Id
     peer: Id | None = None
@@ -282,7 +296,7 @@ REQUESTS = (
     Hello | OpenRoom | ReleaseRoom | CloseRoom | OpenPeer | ReleasePeer | ClosePeer
     | CreateTransport | ConnectTransport | RestartIce
     | CreateProducer | CloseProducer | PauseProducer | ResumeProducer
-    | CreateConsumer | PauseConsumer | ResumeConsumer | CloseConsumer
+    | CreateConsumer | PauseConsumer | ResumeConsumer | CloseConsumer | PreferLayers
     | StartRecording | StopRecording | MarkRecording | GetStats
 )  # fmt: skip
 
@@ -317,6 +331,15 @@ class ConsumerClosed(Event, tag="consumer.closed"):
     reason: str
 
 
+class ConsumerLayers(Event, tag="consumer.layers"):
+    """To the connection that holds the peer: which layer goes to it from now on; both None: nothing of it."""
+
+    peer: str
+    consumer_id: str
+    spatial: int | None
+    temporal: int | None
+
+
 class RecordingFailed(Event, tag="recording.failed"):
     """The disk is full or the folder cannot be written; what is there is kept, and the class goes on."""
 
@@ -324,7 +347,7 @@ class RecordingFailed(Event, tag="recording.failed"):
     reason: str
 
 
-EVENTS = PeerClosed | ProducerClosed | ConsumerClosed | RecordingFailed
+EVENTS = PeerClosed | ProducerClosed | ConsumerClosed | ConsumerLayers | RecordingFailed
 
 
 # --- envelopes -------------------------------------------------------------------------------------------------------

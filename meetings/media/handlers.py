@@ -30,6 +30,7 @@ from sfu.protocol import (
     IceRestarted,
     PauseConsumer,
     PauseProducer,
+    PreferLayers,
     ProducerMade,
     RestartIce,
     ResumeConsumer,
@@ -217,5 +218,16 @@ async def close_consumer(session: RoomSession, message: m.OneConsumer) -> None:
 
 @on("consumer:prefer", m.ConsumerPrefer, lane=LANE)
 async def prefer(session: RoomSession, message: m.ConsumerPrefer) -> None:
-    """Checked and accepted. The worker forwards the best layer for now; it acts on this once it chooses layers."""
-    media_of(session).own_consumer(message.consumer_id)
+    """The worker forwards the layer that fits the tile."""
+    media = media_of(session)
+    await media.room.request(
+        PreferLayers(
+            **_owner(media),
+            consumer_id=media.own_consumer(message.consumer_id),
+            width=message.width,
+            height=message.height,
+            priority=message.priority or 1,
+            spatial=message.spatial,
+            temporal=message.temporal,
+        )
+    )

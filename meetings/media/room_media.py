@@ -28,6 +28,7 @@ from sfu.protocol import (
     EVENTS,
     ClosePeer,
     ConsumerClosed,
+    ConsumerLayers,
     InvalidRequest,
     OpenPeer,
     OpenRoom,
@@ -305,6 +306,10 @@ class RoomMedia:
                 await self.announcer.producer_closed(event.peer, event.producer_id, event.reason)
             case ConsumerClosed():
                 await self._consumer_closed(event)
+            case ConsumerLayers():
+                if (media := self.peers.get(event.peer)) is not None and event.consumer_id in media.consumers:
+                    layers = {"consumer_id": event.consumer_id, "spatial": event.spatial, "temporal": event.temporal}
+                    await media.session.send("consumer:layers", layers)
             case PeerClosed():
                 await self._peer_closed(event)
             case RecordingFailed():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sfu.core.feed import NO_SHIFT, Feed, Shift, rewrite
+from sfu.core.layers import Preference, useful_layer
 from sfu.core.layout import (
     MID_AT,
     TRANSPORT_CC_HEAD,
@@ -17,7 +18,7 @@ from sfu.core.layout import (
 from sfu.core.listener import Listener, Seat
 from sfu.core.packet_cache import Packet
 from sfu.core.rtcp import Nack
-from sfu.protocol import Json
+from sfu.protocol import ConsumerLayers, Json
 
 if TYPE_CHECKING:
     from sfu.core.numbering import Segment
@@ -40,6 +41,7 @@ class Consumer(Listener):
         "octets",
         "packets",
         "paused",
+        "preference",
         "repair_number",
         "repair_payload_type",
         "resend_plain",
@@ -71,6 +73,7 @@ class Consumer(Listener):
         self.jitter = 0
         self.packets = 0  # sent before the present seat
         self.octets = 0
+        self.preference: Preference | None = None  # None: the page has not said how it shows this
         self._resent: dict[int, float] = {}
         # SRTP must never see a number twice: whoever comes back on this SSRC goes on from where it stopped.
         self._past = transport.positions.get(producer.ssrc)
@@ -106,7 +109,27 @@ class Consumer(Listener):
         elif not self.paused:
             self.producer.want_key_frame(now)
 
+    def prefer(self, preference: Preference, now: float) -> None:
+        """The page shows it in another size: go over to the layer that fits it."""
+        self.preference = preference
+        self.choose_layer(now)
+
+    def choose_layer(self, now: float) -> None:
+        """To be called about each second, too: layers come and go, and change their size."""
+        streams = self.producer.streams
+        if self.preference is None or len(streams) == 1:
+            return
+        self.limit = useful_layer(streams, self.preference)
+        if self.target is not None:
+            self.producer.aim(self, now)
+
     def make_seat(self, feed: Feed, first_number: int, shift: Shift) -> Seat:
+        if len(self.producer.streams) > 1:
+            peer = self.transport.peer
+            layers = ConsumerLayers(
+                room=peer.room, peer=peer.id, consumer_id=self.id, spatial=feed.stream.index, temporal=None
+            )
+            self.transport.agenda.event(layers)
         return Seat(feed, first_number, shift, self.transport, self.mid)
 
     def left(self, seat: Seat) -> None:

@@ -16,9 +16,10 @@ MAX_SSRCS = 20  # a camera in three layers, a microphone, a screen with sound, t
 
 
 class Peer:
-    def __init__(self, id: str, name: str, cname: str) -> None:
+    def __init__(self, id: str, name: str, *, room: str, cname: str) -> None:
         self.id = id
         self.name = name
+        self.room = room
         self.cname = cname  # one for all he sends: browsers keep in step what has the same
         self.transports: dict[str, Transport] = {}
 

@@ -53,7 +53,7 @@ class Router:
     def open_peer(self, id: str, name: str) -> Peer:
         peer = self.peers.get(id)
         if peer is None:
-            peer = self.peers[id] = Peer(id, name, cname=self._new_id())
+            peer = self.peers[id] = Peer(id, name, room=self.room, cname=self._new_id())
             self._tell_taps("peer_opened", id, name)
         elif name:
             peer.name = name

@@ -12,7 +12,7 @@ from sfu.core.payload import is_keyframe
 from sfu.core.reports import Reception
 from sfu.core.rtcp import Nack, PictureLossIndication
 from sfu.core.rtp import Buffer, RtpHeader, SequenceUnwrapper
-from sfu.core.vp8 import Vp8Descriptor, parse_vp8
+from sfu.core.vp8 import Vp8Descriptor, key_frame_size, parse_vp8
 
 if TYPE_CHECKING:
     from sfu.core.producer import Producer
@@ -28,6 +28,7 @@ class Stream:
         self.ssrc = ssrc  # None until a packet with our RID came
         self.rtx_ssrc = rtx_ssrc
         self.rid = rid
+        self.size: tuple[int, int] | None = None  # width and height in pixels, where a key frame told it
         self.key_frames = KeyFrameRequests()
         self.timestamp_shift: int | None = None  # to the timeline of the producer's reference layer
         self.bytes = 0
@@ -105,7 +106,10 @@ class Stream:
         key_frame = False
         if producer.is_vp8:
             vp8 = parse_vp8(data, header.payload_offset, header.payload_end)
-            key_frame = vp8 is not None and vp8.key_frame
+            if vp8 is not None and vp8.key_frame:
+                key_frame = True
+                start = header.payload_offset + vp8.frame_at
+                self.size = key_frame_size(data, start, header.payload_end) or self.size
         elif producer.is_video:
             key_frame = is_keyframe(producer.mime_type, data, header.payload_offset, header.payload_end)
         rewritten = canonical(

@@ -310,6 +310,7 @@ class Transport:
         for stream in self.streams.values():
             stream.cache.expire(now)  # a layer that is not sent any more keeps nothing
         for consumer in self.consumers.values():
+            consumer.choose_layer(now)
             consumer.tidy(now)
         self._send_receiver_report(now)
         self._send_sender_reports(now)

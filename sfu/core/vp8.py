@@ -9,6 +9,7 @@ class Vp8Descriptor:
     """Offsets are from the first byte of the payload; None where the encoder left a field out."""
 
     __slots__ = (
+        "frame_at",
         "key_frame",
         "layer_sync",
         "picture_id",
@@ -27,6 +28,16 @@ class Vp8Descriptor:
     temporal_id: int
     layer_sync: bool
     key_frame: bool  # this packet begins a key frame
+    frame_at: int  # where the descriptor ends
+
+
+def key_frame_size(data: Buffer, offset: int, end: int) -> tuple[int, int] | None:
+    """(width, height) in pixels, of a frame that begins at `offset` (RFC 6386, 9.1); None if it is cut short."""
+    if end - offset < 10 or bytes(data[offset + 3 : offset + 6]) != b"\x9d\x01\x2a":
+        return None
+    width = (data[offset + 6] | data[offset + 7] << 8) & 0x3FFF
+    height = (data[offset + 8] | data[offset + 9] << 8) & 0x3FFF
+    return (width, height) if width and height else None
 
 
 def parse_vp8(data: Buffer, offset: int, end: int) -> Vp8Descriptor | None:
@@ -73,4 +84,5 @@ def parse_vp8(data: Buffer, offset: int, end: int) -> Vp8Descriptor | None:
             offset += 1
     # S=1 and partition 0: the frame's first packet; then the lowest bit of the frame itself: 0 is a key frame.
     found.key_frame = first & 0x17 == 0x10 and offset < end and data[offset] & 1 == 0
+    found.frame_at = offset - start
     return found

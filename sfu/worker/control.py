@@ -15,6 +15,7 @@ from sfu.protocol import (
     EVENTS,
     LEASE,
     ConsumerClosed,
+    ConsumerLayers,
     GetStats,
     InvalidRequest,
     PeerClosed,
@@ -160,7 +161,7 @@ class Control:
 
     def publish(self, event: EVENTS) -> None:
         """To whom sfu.protocol promises it."""
-        if isinstance(event, ConsumerClosed):
+        if isinstance(event, ConsumerClosed | ConsumerLayers):
             holder = self.leases.holder(event.room, event.peer)
             if isinstance(holder, ControlConnection):
                 holder.send_event(event)

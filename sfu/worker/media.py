@@ -19,6 +19,7 @@ import structlog
 from sfu.core.agenda import TICK, Agenda
 from sfu.core.capabilities import router_rtp_capabilities
 from sfu.core.ice import Address, IceLite
+from sfu.core.layers import Preference
 from sfu.core.router import Router
 from sfu.core.tap import Tap
 from sfu.core.transport import Transport
@@ -300,6 +301,22 @@ class MediaServer:
     def resume_consumer(self, room: str, peer: str, consumer_id: str) -> None:
         router = self._router(room)
         router.consumer(router.peer(peer), consumer_id).resume(self._now)
+        self.endpoint.flush()
+
+    def prefer_layers(
+        self,
+        room: str,
+        peer: str,
+        consumer_id: str,
+        width: int | None = None,
+        height: int | None = None,
+        priority: int = 1,
+        spatial: int | None = None,
+        temporal: int | None = None,
+    ) -> None:
+        router = self._router(room)
+        consumer = router.consumer(router.peer(peer), consumer_id)
+        consumer.prefer(Preference(width, height, priority, spatial, temporal), self._now)
         self.endpoint.flush()
 
     def close_consumer(self, room: str, peer: str, consumer_id: str) -> None:

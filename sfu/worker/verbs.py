@@ -38,6 +38,7 @@ MEDIA_VERBS: dict[type[p.Request], Callable[[MediaServer], Callable[..., Struct 
     p.PauseConsumer: lambda media: media.pause_consumer,
     p.ResumeConsumer: lambda media: media.resume_consumer,
     p.CloseConsumer: lambda media: media.close_consumer,
+    p.PreferLayers: lambda media: media.prefer_layers,
     p.GetStats: lambda media: media.stats,
 }
 
