@@ -103,7 +103,7 @@ class ParticipantAdmin(admin.ModelAdmin):
 
 @admin.register(Attendance)
 class AttendanceAdmin(admin.ModelAdmin):
-    list_display = ("participant_link", "room_link", "joined_at", "left_at", "minutes", "reason")
+    list_display = ("joined_at", "participant_link", "room_link", "left_at", "minutes", "reason")
     list_filter = ("reason", ("left_at", admin.EmptyFieldListFilter), "joined_at")
     list_select_related = ("participant__room",)
     search_fields = (

@@ -100,12 +100,20 @@ class RoomMedia:
         assert self.placement is not None
         try:
             current = await self._placements.current(self.code)
-            if current is None:  # Redis lost it: the room has not moved, and what the worker knows of it is told again
+            if current is None:  # Redis lost it, and what was being recorded; the room has not moved
                 await self._placements.keep(self.code, self.placement)
-                return False
+                current = await self._placements.current(self.code)
+                await self._ask_what_is_recorded()
         except (RedisError, OSError):
             return True  # the media go on without Redis
         return current == self.placement
+
+    async def _ask_what_is_recorded(self) -> None:
+        assert self.client is not None
+        try:
+            await self._go_on_recording(self.client, await self.client.request(OpenRoom(room=self.code)))
+        except InvalidRequest as error:
+            log.warning("What is recorded in %s is not known: %s", self.code, error)  # its worker is going
 
     async def _open(self) -> WorkerClient:
         avoid: set[Placement] = set()

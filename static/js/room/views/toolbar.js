@@ -64,7 +64,7 @@ export class ToolbarView {
 
   /** @param {ToolbarModel} model */
   render(model) {
-    press("tool-mic", model.microphone, model.microphone ? "Microphone on" : "Microphone off", model.microphone ? "Mute (M)" : "Unmute (M)",
+    press("tool-mic", model.microphone, model.microphone ? "Mic on" : "Mic off", model.microphone ? "Mute (M)" : "Unmute (M)",
       model.microphone ? "mic-fill" : "mic-mute-fill");
     press("tool-camera", model.camera, model.camera ? "Camera on" : "Camera off", model.camera ? "Stop the camera (V)" : "Start the camera (V)",
       model.camera ? "camera-video-fill" : "camera-video-off-fill");
@@ -73,8 +73,8 @@ export class ToolbarView {
     press("tool-hand", model.hand > 0, model.hand ? `Your hand is up, number ${model.hand}` : "Raise your hand", model.hand ? "Lower your hand (R)" : "Raise your hand (R)",
       model.hand ? "hand-index-thumb-fill" : "hand-index-thumb");
     press("tool-chat", model.panel === "chat", model.unread ? `Chat, ${model.unread} unread` : "Chat", "Chat (C)");
-    press("tool-people", model.panel === "people", `Participants, ${model.people}`, "Participants (P)");
-    press("tool-record", model.recording, model.recording ? "Recording; stop it" : "Record the class", model.recording ? "Stop recording" : "Record the class",
+    press("tool-people", model.panel === "people", `People, ${model.people}`, "People (P)");
+    press("tool-record", model.recording, model.recording ? "Record: running; stop it" : "Record the class", model.recording ? "Stop recording" : "Record the class",
       model.recording ? "stop-circle-fill" : "record-circle");
     const [sign, words] = LAYOUT_ICONS[model.layout] ?? LAYOUT_ICONS.grid;
     label("tool-layout", `Layout: ${words}`, "Next layout (W)", sign);

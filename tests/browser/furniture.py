@@ -1,0 +1,88 @@
+"""What the pages of a test show: `python -m tests.browser.furniture` fills the database of a Lectern that runs.
+
+Prints a JSON object of what the addresses are made of. The demo's people and course are there already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import timedelta
+from typing import Any
+
+
+def furnish() -> dict[str, Any]:
+    from allauth.account.models import EmailAddress
+    from django.utils import timezone
+
+    from accounts.models import User
+    from classroom import services
+    from classroom.models import Course, Enrolment, Lesson
+    from meetings.models import Attendance, ChatMessage, Participant, Room
+    from recordings.models import Composition, Recording, Track
+
+    now = timezone.now()
+    teacher, student = User.objects.get(username="teacher"), User.objects.get(username="student1")
+    teacher.first_name, teacher.last_name = "Adaeze", "Okafor-Featherstonehaugh"
+    teacher.save()
+    for address, is_primary in [("teacher@demo.example", True), ("okafor@demo.example", False)]:
+        EmailAddress.objects.create(user=teacher, email=address, primary=is_primary, verified=is_primary)
+
+    course = Course.objects.get(slug="demo-course")
+    for number, title in enumerate(["The cell", "Light and leaves: how plants eat", "Rivers", "数学入門"]):
+        services.create_course(by=teacher, title=title, description="What it is about. " * 4 * number)
+    for number in range(14):
+        person = User.objects.create(username=f"pupil{number}", first_name="Pupil", last_name=f"Number {number}")
+        Enrolment.objects.create(course=course, user=person)
+
+    def lesson(title: str, starts_in: timedelta) -> Lesson:
+        text = "Bring your book.\n\nWe begin with the questions of last week."
+        return Lesson.objects.create(course=course, title=title, description=text, starts_at=now + starts_in)
+
+    on_now = lesson("Osmosis, and why a raisin swells in water overnight", timedelta(minutes=-10))
+    lesson("Diffusion", timedelta(days=3))
+    for week in range(22):
+        lesson(f"Week {week}", timedelta(weeks=-30 + week))
+
+    room = Room.objects.create(title=on_now.title, lesson=on_now, created_by=teacher, guests_allowed=True)
+    Room.objects.create(code="ended-class", title="Ended", created_by=teacher, ended_at=now, guests_allowed=True)
+    full = Room.objects.create(code="full-class", title="Full", lesson=lesson("Full", timedelta(0)),
+                               created_by=teacher, capacity=0)  # fmt: skip
+    member = Participant.objects.create(room=room, public_id="p1", user=student, name="student1", role="attendee")
+    Attendance.objects.create(participant=member, session="s1", left_at=now, reason="left")
+    ChatMessage.objects.create(room=room, participant=member, public_id="m1", message="Good morning!")
+
+    recordings = {}
+    for state, reason in [("ready", ""), ("failed", "The disk was full while the video was written."), ("expired", "")]:
+        recording = Recording.objects.create(
+            public_id=f"{state}-recording", room=room, started_by=teacher, state=state, reason=reason,
+            stopped_at=now, duration=timedelta(minutes=52, seconds=7),
+        )  # fmt: skip
+        Track.objects.create(
+            recording=recording, producer_id="x", participant_id_on_wire="p1", name="student1", kind="video",
+            source="camera", file="tracks/x.mkv", offset=0.5, duration=3100.0,
+        )  # fmt: skip
+        recordings[state] = recording.public_id
+    ready = Recording.objects.get(state="ready")
+    Composition.objects.create(recording=ready, key="ready-recording/720p.mp4", size=123_456_789, sha256="0" * 64)
+    models = [
+        EmailAddress, User, Course, Lesson, Enrolment, Room, Participant, Attendance, ChatMessage, Recording, Track,
+        Composition,
+    ]  # fmt: skip
+    return {
+        "lesson": on_now.pk,
+        "room": room.code,
+        "full": full.code,
+        "enrolment": Enrolment.objects.get(course=course, user=student).pk,
+        "user": student.pk,
+        "recordings": recordings,
+        "admin": {f"{m._meta.app_label}/{m._meta.model_name}": m._default_manager.first().pk for m in models},
+    }
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    import django
+
+    django.setup()
+    print(json.dumps(furnish()))
