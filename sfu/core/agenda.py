@@ -34,6 +34,7 @@ class Agenda:
         self.wanting: set[Stream] = set()  # streams of which a key frame is wanted
         self.arrivals: set[Transport] = set()  # transports with arrivals to report
         self.starting: set[Transport] = set()  # transports whose consumers wait for its keys
+        self.probing: set[Transport] = set()  # that padding is sent to
         self.dropped: Counter[str] = Counter()  # packets by reason
         self.counters = Counters()
         self._bursts: list[Burst] = []
@@ -68,6 +69,7 @@ class Agenda:
         for slot in self._slots:
             slot.pop(transport, None)
         self.arrivals.discard(transport)
+        self.probing.discard(transport)
         self.starting.discard(transport)
 
     # --- what the shell takes out ---
@@ -83,6 +85,8 @@ class Agenda:
         for transport in [transport for transport in self.starting if transport.connected]:
             self.starting.discard(transport)
             self._do(transport.start_consumers, transport, now)
+        for transport in list(self.probing):
+            self._do(transport.budget.send_padding, transport, now)
         self._tick = (self._tick + 1) % SLOTS
         for transport in list(self._slots[self._tick]):
             self._do(transport.each_second, transport, now)

@@ -10,6 +10,7 @@ from sfu.core.layout import (
     MID_AT,
     TRANSPORT_CC_HEAD,
     abs_send_time,
+    padding_packet,
     patch_mid,
     patch_mid_and_transport_cc,
     retransmission,
@@ -84,11 +85,13 @@ class Consumer(Listener):
         """Begin with a key frame; those who watch already notice nothing of it, but for the key frame."""
         if self.paused:
             self.paused = False
+            self.limit = self.useful_layer
+            self.transport.budget.allocate(now)
             self.start(now)
 
     def start(self, now: float) -> None:
         """Join those who watch; while there are no keys yet, when there are: nothing could be sent, nor sent again."""
-        if self.paused or self.target is not None:
+        if self.paused or self.limit is None or self.target is not None:
             return
         if not self.transport.connected:
             self.transport.agenda.starting.add(self.transport)
@@ -109,27 +112,41 @@ class Consumer(Listener):
         elif not self.paused:
             self.producer.want_key_frame(now)
 
-    def prefer(self, preference: Preference, now: float) -> None:
-        """The page shows it in another size: go over to the layer that fits it."""
-        self.preference = preference
-        self.choose_layer(now)
+    # --- layers ---
 
-    def choose_layer(self, now: float) -> None:
-        """To be called about each second, too: layers come and go, and change their size."""
+    def prefer(self, preference: Preference, now: float) -> None:
+        """The page shows it in another size: go over to the layer that fits it, and that the line carries."""
+        self.preference = preference
+        self.transport.budget.allocate(now)
+
+    @property
+    def useful_layer(self) -> int:
+        """The best layer that is of use to the page."""
         streams = self.producer.streams
-        if self.preference is None or len(streams) == 1:
+        return len(streams) - 1 if self.preference is None else useful_layer(streams, self.preference)
+
+    def limit_to(self, layer: int | None, now: float) -> None:
+        """No better layer than that; None: nothing of it fits."""
+        if layer == self.limit:
             return
-        self.limit = useful_layer(streams, self.preference)
-        if self.target is not None:
+        starved, self.limit = self.limit is None, layer
+        if layer is None:
+            self.stop()
+            self._tell_layer(None)
+        elif starved:
+            self.start(now)
+        elif self.target is not None:
             self.producer.aim(self, now)
 
+    def _tell_layer(self, spatial: int | None) -> None:
+        peer = self.transport.peer
+        self.transport.agenda.event(
+            ConsumerLayers(room=peer.room, peer=peer.id, consumer_id=self.id, spatial=spatial, temporal=None)
+        )
+
     def make_seat(self, feed: Feed, first_number: int, shift: Shift) -> Seat:
-        if len(self.producer.streams) > 1:
-            peer = self.transport.peer
-            layers = ConsumerLayers(
-                room=peer.room, peer=peer.id, consumer_id=self.id, spatial=feed.stream.index, temporal=None
-            )
-            self.transport.agenda.event(layers)
+        if self.producer.is_video:
+            self._tell_layer(feed.stream.index)
         return Seat(feed, first_number, shift, self.transport, self.mid)
 
     def left(self, seat: Seat) -> None:
@@ -189,21 +206,45 @@ class Consumer(Listener):
         if self.repair_payload_type is None:
             patch_mid(copy, MID_AT, self.mid)
             return copy
-        self.repair_number = self.repair_number + 1 & 0xFFFF
-        self.transport.repair_numbers[self.producer.ssrc] = self.repair_number
         repair = retransmission(
             copy,
             payload_type=self.repair_payload_type,
             ssrc=self.producer.ssrc + 1,
-            sequence_number=self.repair_number,
+            sequence_number=self._next_repair_number(),
             original=number + shift.number & 0xFFFF,
             timestamp=packet.timestamp + segment.timestamp_shift + shift.timestamp & 0xFFFFFFFF,
         )
-        write_send_time(repair, abs_send_time(now + self.producer.agenda.clock_offset))
-        patch_mid_and_transport_cc(
-            repair, MID_AT, self.mid, TRANSPORT_CC_HEAD, self.transport.next_transport_sequence()
-        )
+        self._stamp(repair, now)
         return repair
+
+    @property
+    def can_pad(self) -> bool:
+        return not self.paused and self.repair_payload_type is not None
+
+    def send_padding(self, size: int, now: float) -> int:
+        """A packet of nothing but padding, beside the repairs, where decoders do not see it. Its bytes."""
+        assert self.repair_payload_type is not None
+        packet = padding_packet(
+            payload_type=self.repair_payload_type,
+            ssrc=self.producer.ssrc + 1,
+            sequence_number=self._next_repair_number(),
+            padding=size,
+        )
+        self._stamp(packet, now)
+        self.transport.agenda.packet(self.transport, packet)
+        return len(packet)
+
+    def _next_repair_number(self) -> int:
+        self.repair_number = self.repair_number + 1 & 0xFFFF
+        self.transport.repair_numbers[self.producer.ssrc] = self.repair_number
+        return self.repair_number
+
+    def _stamp(self, packet: bytearray, now: float) -> None:
+        """What stands at fixed offsets, in a packet of the repair stream."""
+        write_send_time(packet, abs_send_time(now + self.producer.agenda.clock_offset))
+        number = self.transport.next_transport_sequence()
+        patch_mid_and_transport_cc(packet, MID_AT, self.mid, TRANSPORT_CC_HEAD, number)
+        self.transport.sent_one(number, len(packet), now)
 
     def tidy(self, now: float) -> None:
         """Forget what was sent again longer ago than it is kept."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from sfu.core.layout import abs_send_time, patch_sequence_and_timestamp, payload_offset, write_send_time
+from sfu.core.layout import PADDING_BIT, abs_send_time, patch_sequence_and_timestamp, payload_offset, write_send_time
 from sfu.core.numbering import Numbering, Segment
 from sfu.core.packet_cache import Packet
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 MAX_BURST = 40  # packets that leave together: fits a 64 KiB send
 MAX_EVENING = 4  # bytes of padding that are cheaper than another system call
-PADDING_BIT = 0x20
 
 _picture_id = Struct("!H").pack_into
 

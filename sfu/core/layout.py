@@ -32,6 +32,7 @@ SEQUENCE_AT = 2
 
 TRANSPORT_CC_HEAD = TRANSPORT_CC_ID << 4 | 1  # an element of two bytes
 ABS_SEND_TIME_HEAD = ABS_SEND_TIME_ID << 4 | 2  # three
+PADDING_BIT = 0x20
 MAX_ELEMENT = 16  # bytes that a one-byte element holds
 
 MAX_MIDS = 36**MID_LENGTH
@@ -103,6 +104,16 @@ def write_send_time(packet: bytearray, send_time: int) -> None:
 def abs_send_time(seconds: float) -> int:
     """24 bits, 6 of them seconds and 18 a fraction (the abs-send-time extension of WebRTC)."""
     return int(seconds * 262144) & 0xFFFFFF
+
+
+def padding_packet(*, payload_type: int, ssrc: int, sequence_number: int, padding: int) -> bytearray:
+    """A packet with nothing but 1 to 255 bytes of padding, in that shape. The last byte tells how many."""
+    words = (OTHERS_AT - 16 + 3) // 4
+    packet = bytearray(16 + 4 * words + padding)
+    _head(packet, 0, 0x90 | PADDING_BIT, payload_type, sequence_number, 0, ssrc)
+    _extension(packet, FIXED_HEADER, 0xBEDE, words, MID_ID << 4 | 2, b"000", 0, b"", ABS_SEND_TIME_HEAD, b"")
+    packet[-1] = padding
+    return packet
 
 
 def retransmission(

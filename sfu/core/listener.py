@@ -63,7 +63,7 @@ class Listener:
         self.producer = producer
         self.seat: Seat | None = None  # None: gets nothing
         self.target: Feed | None = None  # where he sits or waits; None: nowhere
-        self.limit = BEST  # the best layer that is of use to him or that his line carries
+        self.limit: int | None = BEST  # the best layer that is of use to him and fits; None: nothing fits
         self._past: Position | None = None  # where he stopped, while he has no seat
         self._seats: deque[Seat] = deque(maxlen=MAX_SEATS)
 

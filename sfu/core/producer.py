@@ -151,7 +151,9 @@ class Producer:
         found: list[Listener] = [
             consumer
             for consumer in self.consumers.values()
-            if not consumer.paused and (consumer.target is not None or consumer.transport.connected)
+            if not consumer.paused
+            and consumer.limit is not None
+            and (consumer.target is not None or consumer.transport.connected)
         ]
         if self.taps:
             found.append(self.tap_listener)
@@ -187,7 +189,7 @@ class Producer:
             return None
         floor = target.index if target in active else min(s.index for s in active)
         steady = [s for s in active if s.index <= floor or self._may_go_up(s, now)]
-        useful = [s for s in steady if s.index <= listener.limit]
+        useful = [s for s in steady if listener.limit is None or s.index <= listener.limit]
         return max(useful, key=lambda s: s.index) if useful else min(steady, key=lambda s: s.index)
 
     def _may_go_up(self, stream: Stream, now: float) -> bool:

@@ -33,6 +33,9 @@ class Stream:
         self.timestamp_shift: int | None = None  # to the timeline of the producer's reference layer
         self.bytes = 0
         self.repaired = 0
+        self.rate = 0.0  # bit/s as forwarded, over the last second; 0 while it is not known
+        self._rate_from: tuple[float, int] | None = None  # (when, bytes forwarded until then)
+        self.forwarded = 0  # bytes, as they leave
         self.active_since: float | None = None
         self.last_packet_at: float | None = None
         self.begin_anew()
@@ -122,6 +125,7 @@ class Stream:
         if vp8 is not None and vp8.picture_id is not None:
             self._extend_picture_id(rewritten, vp8)
         packet = Packet(rewritten, sequence, header.timestamp, header.marker, key_frame, vp8, arrived)
+        self.forwarded += len(rewritten)
         self.cache.add(packet)
         if key_frame:
             self.key_frames.answered()
@@ -141,6 +145,13 @@ class Stream:
             if vp8.tl0_picture_index is not None:
                 vp8.tl0_picture_index_at += 1
         self._picture = picture
+
+    def each_second(self, now: float) -> None:
+        self.cache.expire(now)  # a layer that is not sent any more keeps nothing
+        if self._rate_from is not None and now > self._rate_from[0]:
+            rate = 8 * (self.forwarded - self._rate_from[1]) / (now - self._rate_from[0])
+            self.rate = rate if not self.rate else 0.5 * self.rate + 0.5 * rate
+        self._rate_from = (now, self.forwarded)
 
     # --- what is asked of the sender ---
 

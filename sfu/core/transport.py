@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from sfu.core import capabilities as extension_uris
 from sfu.core import rtcp
+from sfu.core.bandwidth.sent_history import Departure
+from sfu.core.budget import Budget
 from sfu.core.errors import ParseError
 from sfu.core.feed import NO_SHIFT, Position
 from sfu.core.feedback import TransportFeedbackRecorder
@@ -19,6 +21,7 @@ from sfu.core.peer import MAX_SSRCS
 from sfu.core.reports import middle, to_ntp
 from sfu.core.rtp import Buffer, RtpHeader, extension_text, parse_rtp
 from sfu.core.stream import RTCP_SSRC, Stream
+from sfu.core.transport_feedback import TransportFeedback
 from sfu.protocol import Direction, Json
 
 if TYPE_CHECKING:
@@ -58,6 +61,9 @@ class Transport:
         self.positions: dict[int, Position] = {}  # by SSRC: where a consumer stopped that was here
         self.repair_numbers: dict[int, int] = {}
         self.transport_sequence = 0  # of the next packet; the hot loop counts it up
+        self.budget = Budget(self)
+        # (number, what left): for the hot loop; None until somebody reports on it
+        self.sent: Callable[[int, tuple[Departure, ...]], None] | None = None
         self.next_mid = 0
         self.packets_received = 0
         self.bytes_received = 0
@@ -226,7 +232,10 @@ class Transport:
             counters.loss_percent.observe(block.fraction_lost / 2.56)
             counters.jitter.observe(min(MAX_DELAY, block.jitter / consumer.producer.clock_rate))
             sent = self._reports_sent.get(block.ssrc, [])
+            self.budget.on_loss(block.fraction_lost / 256, now)
             consumer.rtt = self._round_trip(consumer.rtt, sent, block.last_sr, block.delay_since_last_sr, now)
+            if consumer.rtt is not None:
+                self.budget.on_rtt(consumer.rtt)
 
     def _on_extended_report(self, report: rtcp.ExtendedReport, now: float) -> None:
         for ssrc, last, delay in report.delays:
@@ -259,6 +268,10 @@ class Transport:
             return
         consumer.receive_nack(nack, now)
 
+    def _on_transport_feedback(self, feedback: TransportFeedback, now: float) -> None:
+        if self.consumers:
+            self.budget.on_feedback(feedback, now)
+
     def _on_picture_loss(self, report: rtcp.PictureLossIndication, now: float) -> None:
         self._on_key_frame_request(report.media_ssrc, now)
 
@@ -290,6 +303,11 @@ class Transport:
         self.transport_sequence = sequence + 1 & 0xFFFF
         return sequence
 
+    def sent_one(self, number: int, size: int, now: float) -> None:
+        """A packet under a transport-wide number that left by itself."""
+        if self.sent is not None:
+            self.sent(number, ((now, size),))
+
     def send_feedback(self, now: float) -> None:
         for report in self._feedback.due(now):
             self.agenda.report(self, report.serialize())
@@ -308,10 +326,10 @@ class Transport:
         for producer in self.producers.values():
             producer.each_second(now)
         for stream in self.streams.values():
-            stream.cache.expire(now)  # a layer that is not sent any more keeps nothing
+            stream.each_second(now)
         for consumer in self.consumers.values():
-            consumer.choose_layer(now)
             consumer.tidy(now)
+        self.budget.each_second(now)
         self._send_receiver_report(now)
         self._send_sender_reports(now)
 
@@ -416,6 +434,7 @@ _HANDLERS: dict[type, _Handler] = {
     rtcp.ReceiverReport: Transport._on_receiver_report,
     rtcp.ExtendedReport: Transport._on_extended_report,
     rtcp.Nack: Transport._on_nack,
+    TransportFeedback: Transport._on_transport_feedback,
     rtcp.PictureLossIndication: Transport._on_picture_loss,
     rtcp.FullIntraRequest: Transport._on_full_intra_request,
 }

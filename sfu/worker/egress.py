@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import Any
 
+from sfu.core.bandwidth.sent_history import departures
 from sfu.core.feed import Burst
 from sfu.core.layout import MID_AT, TRANSPORT_CC_HEAD, patch_mid_and_transport_cc
 from sfu.core.listener import Seat
@@ -96,6 +97,7 @@ class Egress:
         protect, patch = srtp_protect, patch_mid_and_transport_cc
         # Where there is no transport-wide number, its element is written as the padding that it was.
         head, step = (TRANSPORT_CC_HEAD, 1) if burst.feed.producer.is_video else (0, 0)
+        left = departures([size for _, size in places], now)
         others: list[Seat] = []
         links: list[Any] = []
         row = 0
@@ -114,7 +116,7 @@ class Egress:
             if seat.shift is not None:
                 burst.shift(buffer, row * total, seat.shift)
             mid = seat.mid
-            sequence = transport.transport_sequence if step else 0
+            first = sequence = transport.transport_sequence if step else 0
             for at, pointer, length in packets:
                 patch(buffer, at, mid, head, sequence)
                 sequence = sequence + step & 0xFFFF
@@ -125,6 +127,8 @@ class Egress:
             else:
                 if step:
                     transport.transport_sequence = sequence
+                    if transport.sent is not None:
+                        transport.sent(first, left)
                 if link.connection is not None:
                     self._send_framed(link, view, places, tag)
                     continue

@@ -30,6 +30,7 @@ class FakePeer:
         self.network = network
         self.transport = transport
         self.rtp: list[bytes] = []
+        self.rtp_times: list[float] = []  # when each of them left
         self.rtcp: list[RtcpPacket] = []
 
     def send_rtp(self, *packets: bytes) -> None:
@@ -40,6 +41,10 @@ class FakePeer:
     def send_rtcp(self, *packets: Any) -> None:
         self.transport.receive_rtcp(b"".join(packet.serialize() for packet in packets), self.network.now)
         self.network.deliver()
+
+    def take(self, packet: bytes) -> None:
+        self.rtp.append(packet)
+        self.rtp_times.append(self.network.now)
 
     def headers(self) -> list[RtpHeader]:
         return [parse_rtp(packet) for packet in self.rtp]
@@ -109,12 +114,13 @@ class FakeNetwork:
                     packet = buffer[at : at + size]
                     if burst.feed.producer.is_video:
                         number = transport.next_transport_sequence()
+                        transport.sent_one(number, size, self.now)
                         patch_mid_and_transport_cc(packet, MID_AT, seat.mid, TRANSPORT_CC_HEAD, number)
                     else:
                         patch_mid(packet, MID_AT, seat.mid)
-                    self.peers[transport].rtp.append(bytes(packet))
+                    self.peers[transport].take(bytes(packet))
         for transport, packet in self.agenda.take_packets():
-            self.peers[transport].rtp.append(bytes(packet))
+            self.peers[transport].take(bytes(packet))
         for transport, report in self.agenda.take_reports():
             self.peers[transport].rtcp.extend(parse_compound(report))
         self.events += self.agenda.take_events()

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from sfu.core.layers import Preference
 from sfu.core.rtcp import Nack, PictureLossIndication, SenderReport
 from sfu.core.rtp import build_rtp, parse_rtp
 from sfu.core.vp8 import parse_vp8
@@ -236,15 +237,15 @@ def test_receivers_of_one_camera_get_different_layers_and_each_sees_one_stream(n
     olga = network.join("olga", "recv")
     small = network.consume(olga, lesson.camera)
     network.advance(5.0)
-    small.limit = 0
+    small.prefer(Preference(spatial=0), network.now)
     network.advance(3.0)
     assert small.seat is not None
     assert small.seat.feed.stream.rid == "q"
     assert current_rid(lesson) == "f"
-    small.limit = 1
+    small.prefer(Preference(spatial=1), network.now)
     network.advance(3.0)
     assert small.seat.feed.stream.rid == "h"
-    small.limit = 2
+    small.prefer(Preference(), network.now)
     network.advance(3.0)
     assert small.seat.feed.stream.rid == "f"
     assert_one_stream(olga, gaps=4)
@@ -259,8 +260,7 @@ def test_what_comes_late_for_a_layer_is_not_sent_to_who_came_to_it_later(network
     full = lesson.encoder.layers[2]
     held = full.frame(1)  # numbered before, and still on its way while olga goes to the low layer and back
     for limit, rid in ((0, "q"), (2, "f")):
-        small.limit = limit
-        lesson.camera.aim(small, network.now)
+        small.prefer(Preference(spatial=limit), network.now)
         while small.seat is None or small.seat.feed.stream.rid != rid:
             network.advance(0.02)
     numbers = [h.sequence_number for h in olga.headers()]
@@ -277,8 +277,7 @@ def test_packets_on_their_way_out_keep_their_numbers_when_the_receiver_goes_over
     """All in one turn of the loop: the end of the old layer, and the key frame of the new one."""
     lesson = Lesson(network)
     network.advance(5.0)
-    lesson.consumer.limit = 0
-    lesson.camera.choose_layers(network.now)
+    lesson.consumer.prefer(Preference(spatial=0), network.now)
     full, low = lesson.encoder.layers[2], lesson.encoder.layers[0]
     for packet in (*full.frame(3), *low.frame(3, key=True), *low.frame(2)):
         lesson.tina.transport.receive_rtp(packet, len(packet), network.now)
@@ -292,8 +291,7 @@ def test_a_number_left_out_at_a_change_of_layer_is_never_sent_again(network: Fak
     network.advance(5.0)
     full, low = lesson.encoder.layers[2], lesson.encoder.layers[0]
     lesson.tina.send_rtp(*full.frame(3)[:2])  # unfinished
-    lesson.consumer.limit = 0
-    lesson.camera.choose_layers(network.now)
+    lesson.consumer.prefer(Preference(spatial=0), network.now)
     lesson.tina.send_rtp(*low.frame(2, key=True))
     lesson.tina.send_rtp(*full.frame(3))  # the old layer goes on, under numbers of its own
     numbers = [h.sequence_number for h in lesson.sam.headers()]

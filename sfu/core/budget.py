@@ -1,0 +1,127 @@
+"""What one receiver's path carries, shared among the pictures that he watches.
+
+Until his browser has reported on packets by their transport-wide numbers, everyone gets what is of use to him. From
+then on the estimate is kept (`sfu.core.bandwidth`), and layers are chosen within it; a picture is taken away whole
+only where the path has shown that it is too narrow, never because too little is known of it yet.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sfu.core.bandwidth.allocation import Allocator, Demand, Layer, Priority
+from sfu.core.bandwidth.estimator import BandwidthEstimator
+from sfu.core.transport_feedback import TransportFeedback
+
+if TYPE_CHECKING:
+    from sfu.core.consumer import Consumer
+    from sfu.core.stream import Stream
+    from sfu.core.transport import Transport
+
+INITIAL = 3_000_000.0  # bit/s: a teacher's camera and a few tiles, which most schools' lines carry
+NARROW_FOR = 60.0  # seconds that a path counts as narrow after its estimate fell
+GUESSED = (150_000.0, 500_000.0, 1_500_000.0)  # bit/s of layers that were not measured yet
+MAX_PADDING = 255  # bytes that one padding packet holds (RFC 3550, 5.1)
+
+
+class Budget:
+    """One receiving transport's."""
+
+    __slots__ = ("_allocator", "_narrow_at", "estimator", "transport")
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self.estimator: BandwidthEstimator | None = None
+        self._allocator: Allocator[Consumer] = Allocator()
+        self._narrow_at: float | None = None
+
+    # --- what happens ---
+
+    def on_feedback(self, feedback: TransportFeedback, now: float) -> None:
+        transport = self.transport
+        if self.estimator is None:
+            self.estimator = BandwidthEstimator(initial=INITIAL, first_number=transport.transport_sequence)
+            transport.sent = self.estimator.sent
+            return
+        before = self.estimator.estimate
+        self.estimator.on_feedback(feedback, now)
+        if self.estimator.estimate < before:
+            self._narrow_at = now
+        if self._allocator.due(self.estimator.estimate, now):
+            self.allocate(now)
+
+    def on_loss(self, fraction: float, now: float) -> None:
+        if self.estimator is not None:
+            self.estimator.on_receiver_report(fraction, now)
+
+    def on_rtt(self, rtt: float) -> None:
+        if self.estimator is not None:
+            self.estimator.on_rtt(rtt)
+
+    def each_second(self, now: float) -> None:
+        if self.estimator is not None:
+            self.estimator.tick(now)
+        self.allocate(now)
+
+    # --- sharing it ---
+
+    def allocate(self, now: float) -> None:
+        """Choose a layer for each picture that is watched."""
+        consumers = [c for c in self.transport.consumers.values() if c.producer.is_video and not c.paused]
+        estimator = self.estimator
+        if estimator is None:
+            for consumer in consumers:
+                consumer.limit_to(consumer.useful_layer, now)
+            return
+        demands = [_demand(consumer, now) for consumer in consumers]
+        budget = estimator.estimate
+        if self._narrow_at is None or now - self._narrow_at > NARROW_FOR:
+            budget = max(budget, 1.1 * sum(min(_sent(demand), default=0.0) for demand in demands))
+        allocation = self._allocator.allocate(budget, demands, now)
+        for demand in demands:
+            chosen = allocation.layers[demand.key]
+            if chosen is None and not _sent(demand):
+                chosen = demand.wanted  # nothing is sent at the moment, as of a still screen: it may come
+            demand.key.limit_to(chosen, now)
+        if estimator.plan_probe(allocation.usage, allocation.next_step, now):
+            self.transport.agenda.probing.add(self.transport)
+
+    # --- trying for more ---
+
+    def send_padding(self, now: float) -> None:
+        """Called each tick while a probe is under way."""
+        estimator = self.estimator
+        consumer = next((c for c in self.transport.consumers.values() if c.can_pad), None)
+        if estimator is None or consumer is None or not estimator.probing:
+            self.transport.agenda.probing.discard(self.transport)
+            return
+        due = estimator.padding_due(now)
+        while due > 0:
+            due -= consumer.send_padding(MAX_PADDING, now)
+
+
+def _demand(consumer: Consumer, now: float) -> Demand[Consumer]:
+    producer = consumer.producer
+    preference = consumer.preference
+    if preference is not None:
+        priority = Priority(max(Priority.OTHER, min(Priority.SCREEN, preference.priority)))
+    else:
+        priority = Priority.SCREEN if producer.source == "screen" else Priority.OTHER
+    return Demand(
+        key=consumer,
+        priority=priority,
+        layers=[_layer(stream, now) for stream in producer.streams],
+        wanted=consumer.useful_layer,
+        current=consumer.seat.feed.stream.index if consumer.seat is not None else None,
+    )
+
+
+def _layer(stream: Stream, now: float) -> Layer:
+    active = stream.last_packet_at is not None and now - stream.last_packet_at < stream.producer.INACTIVE_AFTER
+    rate = stream.rate or GUESSED[min(stream.index, len(GUESSED) - 1)]
+    return Layer(rate, stream.active_since if active else None)
+
+
+def _sent(demand: Demand[Consumer]) -> list[float]:
+    """The rates of the layers that are sent at the moment."""
+    return [layer.bitrate for layer in demand.layers if layer.active_since is not None]
