@@ -317,6 +317,13 @@ class ConsumerClosed(Event, tag="consumer.closed"):
     reason: str
 
 
+class SpeakersChanged(Event, tag="speakers.changed"):
+    """To every connection of the room, at most five times a second; it counts until the next one."""
+
+    speaker: str | None  # the peer who holds the floor; None: nobody for two seconds
+    levels: dict[str, int]  # of all peers who speak now and are heard: dB above silence, 0 to 127
+
+
 class RecordingFailed(Event, tag="recording.failed"):
     """The disk is full or the folder cannot be written; what is there is kept, and the class goes on."""
 
@@ -324,7 +331,7 @@ class RecordingFailed(Event, tag="recording.failed"):
     reason: str
 
 
-EVENTS = PeerClosed | ProducerClosed | ConsumerClosed | RecordingFailed
+EVENTS = PeerClosed | ProducerClosed | ConsumerClosed | SpeakersChanged | RecordingFailed
 
 
 # --- envelopes -------------------------------------------------------------------------------------------------------

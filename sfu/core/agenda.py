@@ -16,6 +16,7 @@ from sfu.protocol import EVENTS
 
 if TYPE_CHECKING:
     from sfu.core.feed import Burst, Feed
+    from sfu.core.router import Router
     from sfu.core.stream import Stream
     from sfu.core.transport import Transport
 
@@ -34,6 +35,7 @@ class Agenda:
         self.wanting: set[Stream] = set()  # streams of which a key frame is wanted
         self.arrivals: set[Transport] = set()  # transports with arrivals to report
         self.starting: set[Transport] = set()  # transports whose consumers wait for its keys
+        self.talking: set[Router] = set()  # rooms with microphones, whose speakers are told
         self.dropped: Counter[str] = Counter()  # packets by reason
         self.counters = Counters()
         self._bursts: list[Burst] = []
@@ -83,17 +85,20 @@ class Agenda:
         for transport in [transport for transport in self.starting if transport.connected]:
             self.starting.discard(transport)
             self._do(transport.start_consumers, transport, now)
+        for router in self.talking:
+            self._do(router.tell_speakers, None, now)
         self._tick = (self._tick + 1) % SLOTS
         for transport in list(self._slots[self._tick]):
             self._do(transport.each_second, transport, now)
 
-    def _do(self, action: Callable[[float], None], transport: Transport, now: float) -> None:
+    def _do(self, action: Callable[[float], None], transport: Transport | None, now: float) -> None:
         """A bug of ours that one peer's packets led to must not keep the others from their turn."""
         try:
             action(now)
         except Exception:
             logger.exception("a timer failed")
-            self._failed.append(transport)
+            if transport is not None:
+                self._failed.append(transport)
 
     def take_bursts(self) -> list[Burst]:
         if self.open_feeds:
