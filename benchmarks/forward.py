@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import select
-import statistics
 import struct
 import time
 from collections.abc import Callable
@@ -21,13 +20,13 @@ from typing import Any
 from pylibsrtp import Error as SrtpError
 
 from benchmarks.fanout import cpu_seconds
-from benchmarks.media_source import AUDIO_SSRC, FPS, VIDEO_SSRC, Source
+from benchmarks.media_source import FPS, Source
 from benchmarks.peers import Peer, own_address
 from benchmarks.peers.aiortc_relay import AiortcRelay
 from benchmarks.peers.floor import Floor
 from benchmarks.peers.janus import Janus
 from benchmarks.peers.lectern import Lectern
-from benchmarks.table import Benchmark, Table
+from benchmarks.table import Benchmark, Table, median
 from benchmarks.webrtc_client import Client
 
 PEERS: dict[str, Callable[[], Peer]] = {"lectern": Lectern, "floor": Floor, "janus": Janus, "aiortc": AiortcRelay}
@@ -60,15 +59,11 @@ class Bench(Benchmark):
                     continue
                 count = min(receivers, AIORTC_MOST) if name == "aiortc" else receivers
                 rows = [measure(PEERS[name], count, self.options.seconds) for _ in range(self.options.runs)]
-                table.add(**median(rows))
+                table.add(**median(rows, FIGURES))
         return table
 
 
 FIGURES = ["us_per_packet", "cpu_percent", "loss_percent", "kb_per_receiver", "packets_in_s", "generator_percent"]
-
-
-def median(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    return rows[0] | {name: statistics.median(row[name] for row in rows) for name in FIGURES}
 
 
 @dataclass
@@ -246,9 +241,8 @@ class Generator:
         for receiver in self.receivers:
             receiver.report(now)
         if int(now * 10) % 10 == 0:
-            ntp = int((time.time() + 2208988800) * 2**32)
-            for ssrc, stamp in ((VIDEO_SSRC, self.source.video_time), (AUDIO_SSRC, self.source.audio_time)):
-                self.sender.send_rtcp(struct.pack("!BBHIQIII", 0x80, 200, 6, ssrc, ntp, stamp, 0, 0))
+            for report in self.source.reports():
+                self.sender.send_rtcp(report)
 
     def _read_feedback(self) -> None:
         while True:
@@ -264,19 +258,20 @@ class Generator:
                     plain = self.sender.inbound.unprotect_rtcp(data)
                 except SrtpError:
                     continue
-                if asks_for_key_frame(plain):
+                if key_frames_asked_for(plain):
                     self.source.ask_for_key_frame()
 
 
-def asks_for_key_frame(compound: bytes) -> bool:
-    """A PLI or FIR in it (RFC 4585 section 6.3.1, RFC 5104 section 4.3.1)."""
-    position = 0
+def key_frames_asked_for(compound: bytes) -> list[int]:
+    """The SSRCs of its PLIs and FIRs (RFC 4585 section 6.3.1, RFC 5104 section 4.3.1)."""
+    position, found = 0, []
     while position + 4 <= len(compound):
         kind, form = compound[position + 1], compound[position] & 31
         if kind == 206 and form in (1, 4):
-            return True
+            # A FIR names the SSRC in its one entry.
+            found.append(struct.unpack_from("!I", compound, position + (8 if form == 1 else 12))[0])
         position += 4 * (1 + struct.unpack_from("!H", compound, position + 2)[0])
-    return False
+    return found
 
 
 def resident(pid: int) -> float:

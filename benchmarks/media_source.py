@@ -1,12 +1,15 @@
-"""One camera and one voice, encoded once and sent over and over: real VP8 and Opus, which a decoding peer can decode.
+"""Cameras and voices, encoded once and sent over and over: real VP8 and Opus, which a decoding peer can decode.
 
-1.5 Mbit/s of VP8 in about 170 packets a second of 1,100 bytes, 30 frames a second; Opus in 50 packets a second.
+A camera in one layer is 1.5 Mbit/s of VP8 in about 170 packets a second of 1,100 bytes, 30 frames a second; one in
+simulcast is the three layers of LAYERS at once. A voice is Opus in 50 packets a second.
 """
 
 from __future__ import annotations
 
 import functools
 import struct
+import time
+from dataclasses import dataclass
 from fractions import Fraction
 
 import av
@@ -18,21 +21,26 @@ PACKET = 1100  # bytes of RTP, headers included
 VIDEO_RATE = 1_500_000  # bit/s
 VIDEO_SSRC, AUDIO_SSRC = 0x11111111, 0x22222222
 FRAME_TICKS, VOICE_TICKS = 90000 // FPS, 960
+# Layers of a simulcast camera, the smallest first: rid, width, height, bit/s.
+LAYERS = (("q", 160, 96, 150_000), ("h", 320, 192, 500_000), ("f", 640, 360, VIDEO_RATE))
+SPOKEN_LEVEL = 30  # -dBov, of the audio level extension (RFC 6464)
 
 
 @functools.cache
-def video_frames() -> list[bytes]:
+def video_frames(width: int = 640, height: int = 360, rate: int = VIDEO_RATE) -> list[bytes]:
     """The encoded frames of one loop."""
     encoder = av.CodecContext.create("libvpx", "w")
-    encoder.width, encoder.height, encoder.pix_fmt = 640, 360, "yuv420p"
-    encoder.time_base, encoder.framerate, encoder.bit_rate = Fraction(1, FPS), Fraction(FPS), VIDEO_RATE
-    encoder.options = {"deadline": "realtime", "cpu-used": "8", "g": "9999", "minrate": "1500k", "maxrate": "1500k",
-                       "bufsize": "200k", "lag-in-frames": "0", "error-resilient": "1"}  # fmt: skip
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+    encoder.time_base, encoder.framerate, encoder.bit_rate = Fraction(1, FPS), Fraction(FPS), rate
+    kilobits = f"{rate // 1000}k"
+    encoder.options = {"deadline": "realtime", "cpu-used": "8", "g": "9999", "minrate": kilobits, "maxrate": kilobits,
+                       "bufsize": f"{rate // 7500}k", "lag-in-frames": "0", "error-resilient": "1"}  # fmt: skip
     random = np.random.default_rng(1)
+    rows, columns = height // 15, width // 16
     frames = []
     for number in range(FPS * SECONDS):
         # Coarse noise: as hard to encode as the rate allows, every frame about as large as the next.
-        picture = random.integers(0, 255, (24, 40, 3), dtype=np.uint8).repeat(15, 0).repeat(16, 1)
+        picture = random.integers(0, 255, (rows, columns, 3), dtype=np.uint8).repeat(height // rows, 0).repeat(16, 1)
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
         frame.pts = number
         frames += [bytes(packet) for packet in encoder.encode(frame)]
@@ -55,59 +63,148 @@ def voice_packets() -> list[bytes]:
     return packets
 
 
-class Source:
-    """RTP of one camera and one voice, with the payload types and MIDs that the server agreed to."""
+@dataclass
+class TransportNumbers:
+    """The transport-wide sequence number, which counts all packets of one transport."""
 
-    def __init__(self, *, video_type: int, audio_type: int, mid_id: int, video_mid: str, audio_mid: str) -> None:
-        self.video_type, self.audio_type = video_type, audio_type
-        self.video_extension = _mid_extension(mid_id, video_mid)
-        self.audio_extension = _mid_extension(mid_id, audio_mid)
-        self.video_sequence = self.audio_sequence = 1000
-        self.video_time = self.audio_time = 0
-        self.frame = self.voice = 0
-        self.picture_id = 0
-        self.sent_video = self.sent_audio = 0
+    identifier: int
+    next: int = 0
 
-    def ask_for_key_frame(self) -> None:
-        self.frame = 0
+
+class Extensions:
+    """The header extensions of a stream's packets (RFC 8285, one-byte form), the transport-wide number last."""
+
+    def __init__(self, fixed: dict[int, bytes], numbers: TransportNumbers | None = None) -> None:
+        body = b"".join(bytes([identifier << 4 | (len(value) - 1)]) + value for identifier, value in fixed.items())
+        size = len(body) + (3 if numbers else 0)
+        self.numbers, self.padding = numbers, b"\0" * (-size % 4)
+        self.size = 4 + size + len(self.padding)
+        self.fixed = struct.pack("!HH", 0xBEDE, (self.size - 4) // 4) + body
+
+    def next(self) -> bytes:
+        numbers = self.numbers
+        if numbers is None:
+            return self.fixed + self.padding
+        numbers.next = (numbers.next + 1) & 0xFFFF
+        return self.fixed + struct.pack("!BH", numbers.identifier << 4 | 1, numbers.next) + self.padding
+
+
+class VideoStream:
+    """RTP of one layer of a camera."""
+
+    def __init__(self, ssrc: int, payload_type: int, extensions: Extensions, frames: list[bytes]) -> None:
+        self.ssrc, self.payload_type, self.extensions, self.frames = ssrc, payload_type, extensions, frames
+        self.sequence, self.time, self.picture_id, self.frame = 1000, 0, 0, 0
 
     def next_frame(self) -> list[bytes]:
-        """The packets of the next video frame."""
-        data = video_frames()[self.frame]
-        self.frame = (self.frame + 1) % len(video_frames())
-        self.video_time = (self.video_time + FRAME_TICKS) & 0xFFFFFFFF
+        """The packets of the next frame."""
+        data = self.frames[self.frame]
+        self.frame = (self.frame + 1) % len(self.frames)
+        self.time = (self.time + FRAME_TICKS) & 0xFFFFFFFF
         self.picture_id = (self.picture_id + 1) & 0x7FFF
-        room = PACKET - 12 - len(self.video_extension) - 4
+        room = PACKET - 12 - self.extensions.size - 4
         packets = []
         for start in range(0, len(data), room):
             last = start + room >= len(data)
             # RFC 7741: X, start of partition on the first packet, a 15-bit picture id
             descriptor = struct.pack("!BBH", 0x90 if start == 0 else 0x80, 0x80, 0x8000 | self.picture_id)
-            header = struct.pack(
-                "!BBHII",
-                0x90,
-                self.video_type | (0x80 if last else 0),
-                self.video_sequence,
-                self.video_time,
-                VIDEO_SSRC,
-            )
-            packets.append(header + self.video_extension + descriptor + data[start : start + room])
-            self.video_sequence = (self.video_sequence + 1) & 0xFFFF
-        self.sent_video += len(packets)
+            kind = self.payload_type | (0x80 if last else 0)
+            header = struct.pack("!BBHII", 0x90, kind, self.sequence, self.time, self.ssrc)
+            packets.append(header + self.extensions.next() + descriptor + data[start : start + room])
+            self.sequence = (self.sequence + 1) & 0xFFFF
         return packets
+
+
+class VoiceStream:
+    def __init__(self, ssrc: int, payload_type: int, extensions: Extensions) -> None:
+        self.ssrc, self.payload_type, self.extensions = ssrc, payload_type, extensions
+        self.sequence, self.time, self.voice = 1000, 0, 0
 
     def next_voice(self) -> list[bytes]:
         data = voice_packets()[self.voice]
         self.voice = (self.voice + 1) % len(voice_packets())
-        header = struct.pack("!BBHII", 0x90, self.audio_type, self.audio_sequence, self.audio_time, AUDIO_SSRC)
-        self.audio_sequence = (self.audio_sequence + 1) & 0xFFFF
-        self.audio_time = (self.audio_time + VOICE_TICKS) & 0xFFFFFFFF
-        self.sent_audio += 1
-        return [header + self.audio_extension + data]
+        header = struct.pack("!BBHII", 0x90, self.payload_type, self.sequence, self.time, self.ssrc)
+        self.sequence = (self.sequence + 1) & 0xFFFF
+        self.time = (self.time + VOICE_TICKS) & 0xFFFFFFFF
+        return [header + self.extensions.next() + data]
 
 
-def _mid_extension(identifier: int, mid: str) -> bytes:
-    """A one-byte header extension (RFC 8285) that holds the MID alone."""
-    body = bytes([identifier << 4 | (len(mid) - 1)]) + mid.encode()
-    body += b"\0" * (-len(body) % 4)
-    return struct.pack("!HH", 0xBEDE, len(body) // 4) + body
+class Source:
+    """RTP of one camera and one voice, with the payload types and MIDs that the server agreed to."""
+
+    def __init__(self, *, video_type: int, audio_type: int, mid_id: int, video_mid: str, audio_mid: str) -> None:
+        video, audio = (Extensions({mid_id: mid.encode()}) for mid in (video_mid, audio_mid))
+        self.video = VideoStream(VIDEO_SSRC, video_type, video, video_frames())
+        self.voice = VoiceStream(AUDIO_SSRC, audio_type, audio)
+
+    def ask_for_key_frame(self) -> None:
+        self.video.frame = 0
+
+    def next_frame(self) -> list[bytes]:
+        return self.video.next_frame()
+
+    def next_voice(self) -> list[bytes]:
+        return self.voice.next_voice()
+
+    def reports(self) -> list[bytes]:
+        return [sender_report(self.video), sender_report(self.voice)]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a participant of a meeting sends, in numbers that he chooses himself, as browsers do."""
+
+    first_ssrc: int
+    video_type: int = 96
+    audio_type: int = 111
+    video_mid: str = "1"
+    audio_mid: str = "0"
+    mid_id: int = 4
+    rid_id: int = 10
+    transport_cc_id: int = 3
+    level_id: int = 1
+
+    @property
+    def audio_ssrc(self) -> int:
+        return self.first_ssrc + len(LAYERS)
+
+
+class Simulcast:
+    """RTP of one camera in three layers, told apart by RID, and one voice."""
+
+    def __init__(self, offer: Offer) -> None:
+        numbers = TransportNumbers(offer.transport_cc_id)
+        mid = {offer.mid_id: offer.video_mid.encode()}
+        self.layers = [
+            VideoStream(
+                offer.first_ssrc + index,
+                offer.video_type,
+                Extensions(mid | {offer.rid_id: rid.encode()}, numbers),
+                video_frames(width, height, rate),
+            )
+            for index, (rid, width, height, rate) in enumerate(LAYERS)
+        ]
+        level = {offer.level_id: bytes([0x80 | SPOKEN_LEVEL])}
+        spoken = Extensions({offer.mid_id: offer.audio_mid.encode()} | level, numbers)
+        self.voice = VoiceStream(offer.audio_ssrc, offer.audio_type, spoken)
+
+    def ask_for_key_frame(self, ssrc: int) -> None:
+        """Of one layer; of all, if it is none of ours."""
+        wanted = [layer for layer in self.layers if layer.ssrc == ssrc]
+        for layer in wanted or self.layers:
+            layer.frame = 0
+
+    def next_frame(self) -> list[bytes]:
+        return [packet for layer in self.layers for packet in layer.next_frame()]
+
+    def next_voice(self) -> list[bytes]:
+        return self.voice.next_voice()
+
+    def reports(self) -> list[bytes]:
+        return [*map(sender_report, self.layers), sender_report(self.voice)]
+
+
+def sender_report(stream: VideoStream | VoiceStream) -> bytes:
+    """RFC 3550 section 6.4.1, without report blocks."""
+    ntp = int((time.time() + 2208988800) * 2**32)
+    return struct.pack("!BBHIQIII", 0x80, 200, 6, stream.ssrc, ntp, stream.time, 0, 0)

@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 import platform
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,20 @@ def _text(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def median(rows: list[dict[str, Any]], figures: list[str]) -> dict[str, Any]:
+    """One row of several runs': the median of each figure; the rest is the first run's."""
+    found = dict(rows[0])
+    for name in figures:
+        values = [row[name] for row in rows if row[name] is not None]
+        found[name] = statistics.median(values) if values else None
+    return found
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float | None:
+    """The value below which so many per cent of all lie; None if there is none."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else None
 
 
 class Benchmark:

@@ -24,8 +24,8 @@ make_venv() {
     [ -x .venv/bin/python ] && .venv/bin/python -c 'import pip' 2>/dev/null && return
     rm -rf .venv
     python3 -m venv .venv >/dev/null 2>&1 && return
-    say "installing python3-venv"
-    apt_install python3-venv || die "python3-venv is missing and could not be installed: run 'apt-get install python3-venv' as root."
+    say "python3 has no venv; trying to install python3-venv"
+    apt_install python3-venv || die "python3-venv is missing and could not be installed. Let somebody run 'apt-get install python3-venv' as root (elsewhere: whatever brings Python's venv and pip), then start this again as yourself."
     rm -rf .venv
     python3 -m venv .venv || die "python3 -m venv failed."
 }

@@ -76,6 +76,12 @@ class TrackEnded(Entry, tag="ended"):
     producer_id: str
 
 
+class ActiveSpeaker(Entry, tag="speaker"):
+    """Who holds the floor until the next such entry, or until a worker begins to write; None: nobody."""
+
+    peer: str | None
+
+
 class Mark(Entry, tag="mark"):
     """Anything the apps want to find again: chat, layout, a chapter."""
 
@@ -86,7 +92,9 @@ class Stopped(Entry, tag="stopped"):
     pass
 
 
-ENTRIES = Started | Joined | Left | TrackStarted | TrackPaused | TrackResumed | TrackEnded | Mark | Stopped
+ENTRIES = (
+    Started | Joined | Left | TrackStarted | TrackPaused | TrackResumed | TrackEnded | ActiveSpeaker | Mark | Stopped
+)
 
 
 class Manifest(Struct):

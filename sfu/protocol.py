@@ -340,6 +340,13 @@ class ConsumerLayers(Event, tag="consumer.layers"):
     temporal: int | None
 
 
+class SpeakersChanged(Event, tag="speakers.changed"):
+    """To every connection of the room, at most five times a second; it counts until the next one."""
+
+    speaker: str | None  # the peer who holds the floor; None: nobody for two seconds
+    levels: dict[str, int]  # of all peers who speak now and are heard: dB above silence, 0 to 127
+
+
 class RecordingFailed(Event, tag="recording.failed"):
     """The disk is full or the folder cannot be written; what is there is kept, and the class goes on."""
 
@@ -347,7 +354,7 @@ class RecordingFailed(Event, tag="recording.failed"):
     reason: str
 
 
-EVENTS = PeerClosed | ProducerClosed | ConsumerClosed | ConsumerLayers | RecordingFailed
+EVENTS = PeerClosed | ProducerClosed | ConsumerClosed | ConsumerLayers | SpeakersChanged | RecordingFailed
 
 
 # --- envelopes -------------------------------------------------------------------------------------------------------

@@ -7,11 +7,12 @@ import ctypes
 import os
 import signal
 import socket
+from dataclasses import dataclass
 from typing import Protocol
 
 import ifaddr
 
-from benchmarks.media_source import Source
+from benchmarks.media_source import Offer, Source
 from benchmarks.webrtc_client import Client
 
 
@@ -28,6 +29,43 @@ class Peer(Protocol):
 
     def subscribe(self, client: Client) -> None:
         """Signal and connect one who receives both."""
+
+    def stop(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Participant:
+    """One of a meeting, who sends and receives."""
+
+    room: int
+    number: int
+    offer: Offer
+
+
+@dataclass(frozen=True)
+class Received:
+    """What a participant must know of what he gets: payload types, the id of the transport-wide number (0: none)."""
+
+    video_type: int
+    audio_type: int
+    transport_cc_id: int
+    streams: int
+
+
+class MeetingPeer(Protocol):
+    name: str
+    pid: int
+
+    def start(self, core: int) -> None: ...
+
+    def open_room(self, room: int) -> None: ...
+
+    def send_all(self, who: Participant, client: Client) -> None:
+        """Signal and connect what he sends: a camera in three layers, and a voice."""
+
+    def receive_all(self, who: Participant, client: Client) -> Received:
+        """Signal and connect what he receives of all others, who are there already."""
+        ...
 
     def stop(self) -> None: ...
 

@@ -8,15 +8,17 @@ import secrets
 import subprocess
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.media_source import Source
-from benchmarks.peers import die_with_parent, free_port, own_address, pin
-from benchmarks.peers.sdp import Section, remote, sections, write
+from benchmarks.media_source import LAYERS, Source
+from benchmarks.peers import Participant, Received, die_with_parent, free_port, own_address, pin
+from benchmarks.peers.sdp import LEVEL_URI, MID_URI, RID_URI, TRANSPORT_CC_URI, Section, remote, sections, write
 from benchmarks.webrtc_client import Client
 
 ROOM = 1234
+MEETING = 2000  # the first of the meetings' rooms
 
 
 class Janus:
@@ -26,6 +28,7 @@ class Janus:
         self.port = free_port()
         self.folder = tempfile.TemporaryDirectory()
         self.sessions: list[tuple[int, int]] = []
+        self.publishers: dict[int, list[tuple[int, int]]] = defaultdict(list)  # (participant, id) of each room
 
     def start(self, core: int) -> None:
         folder = Path(self.folder.name)
@@ -84,11 +87,13 @@ class Janus:
         return session, handle
 
     def message(self, where: tuple[int, int], body: dict[str, Any], jsep: Any = None) -> dict[str, Any]:
-        """Send, and wait for the plugin's event that answers."""
+        """Send, and wait for the plugin's event that answers; some requests are answered at once."""
         request: dict[str, Any] = {"janus": "message", "body": body}
         if jsep:
             request["jsep"] = jsep
-        self.call(f"/{where[0]}/{where[1]}", request)
+        answer = self.call(f"/{where[0]}/{where[1]}", request)
+        if answer["janus"] == "success":
+            return answer
         while True:
             event = self.http("GET", f"/{where[0]}?maxev=1")
             if event.get("janus") == "event":
@@ -116,6 +121,50 @@ class Janus:
         answer = {"type": "answer", "sdp": write(client, sections(offer), direction="recvonly")}
         self.message(where, {"request": "start"}, answer)
         client.connect(remote(offer, own_address()))
+
+    # --- meetings ---
+
+    def open_room(self, room: int) -> None:
+        self.message(
+            self.handle(),
+            {
+                "request": "create", "room": MEETING + room, "publishers": 100, "bitrate": 8_000_000, "fir_freq": 0,
+                "audiocodec": "opus", "videocodec": "vp8", "transport_wide_cc_ext": True, "audiolevel_ext": True,
+                "audiolevel_event": True,
+            },
+        )  # fmt: skip
+
+    def send_all(self, who: Participant, client: Client) -> None:
+        where, offer = self.handle(), who.offer
+        room = MEETING + who.room
+        joined = self.message(where, {"request": "join", "ptype": "publisher", "room": room, "display": "sender"})
+        self.publishers[who.room].append((who.number, joined["plugindata"]["data"]["id"]))
+        ids = {MID_URI: offer.mid_id, TRANSPORT_CC_URI: offer.transport_cc_id}
+        ours = [
+            Section("audio", offer.audio_type, offer.audio_mid, ids | {LEVEL_URI: offer.level_id}, offer.audio_ssrc),
+            Section(
+                "video", offer.video_type, offer.video_mid, ids | {RID_URI: offer.rid_id},
+                rids=tuple(rid for rid, *_ in reversed(LAYERS)),
+            ),
+        ]  # fmt: skip
+        made = {"type": "offer", "sdp": write(client, ours, direction="sendonly")}
+        answer = self.message(where, {"request": "publish"}, made)["jsep"]["sdp"]
+        client.connect(remote(answer, own_address()))
+
+    def receive_all(self, who: Participant, client: Client) -> Received:
+        where = self.handle()
+        streams = [{"feed": publisher} for number, publisher in self.publishers[who.room] if number != who.number]
+        joined = self.message(
+            where, {"request": "join", "ptype": "subscriber", "room": MEETING + who.room, "streams": streams}
+        )
+        offer = joined["jsep"]["sdp"]
+        theirs = sections(offer, accept=(MID_URI, TRANSPORT_CC_URI, LEVEL_URI))
+        answer = {"type": "answer", "sdp": write(client, theirs, direction="recvonly")}
+        self.message(where, {"request": "start"}, answer)
+        client.connect(remote(offer, own_address()))
+        types = {section.kind: section.payload_type for section in theirs}
+        ids = [section.extensions.get(TRANSPORT_CC_URI, 0) for section in theirs]
+        return Received(types["video"], types["audio"], max(ids), len(theirs))
 
     def stop(self) -> None:
         self.process.terminate()

@@ -8,19 +8,21 @@ import secrets
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.media_source import AUDIO_SSRC, VIDEO_SSRC, Source
-from benchmarks.peers import die_with_parent, free_port, own_address, pin
+from benchmarks.media_source import AUDIO_SSRC, LAYERS, VIDEO_SSRC, Offer, Source
+from benchmarks.peers import Participant, Received, die_with_parent, free_port, own_address, pin
+from benchmarks.peers.sdp import LEVEL_URI, MID_URI, RID_URI, TRANSPORT_CC_URI
 from benchmarks.webrtc_client import Client, Remote, fingerprint
 from sfu import protocol
 from sfu.client import WorkerClient
 from tests.redis_server import running_redis
 
 ROOM = "bench"
-MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
 
 
 class Lectern:
@@ -32,6 +34,7 @@ class Lectern:
         self.producers: list[str] = []
         self.capabilities: dict[str, Any] = {}
         self.receivers = 0
+        self.meetings: dict[int, list[tuple[int, str]]] = defaultdict(list)  # (participant, producer) of each room
 
     def start(self, core: int) -> None:
         folder = Path(self.cleanup.enter_context(tempfile.TemporaryDirectory()))
@@ -64,15 +67,12 @@ class Lectern:
     def ask(self, request: protocol.Request) -> Any:
         return self.loop.run_until_complete(self.client.request(request))
 
-    def _transport(self, peer: str, direction: protocol.Direction, client: Client) -> str:
-        self.ask(protocol.OpenPeer(room=ROOM, peer=peer))
-        made = self.ask(protocol.CreateTransport(room=ROOM, peer=peer, direction=direction))
-        dtls = {"role": "client", "fingerprints": [{"algorithm": "sha-256", "value": fingerprint()}]}
-        self.ask(protocol.ConnectTransport(room=ROOM, peer=peer, transport_id=made.transport_id, dtls_parameters=dtls))
-        candidate = next(c for c in made.ice_candidates if c["protocol"] == "udp")
-        ice = made.ice_parameters
-        address = (candidate.get("address") or candidate["ip"], candidate["port"])
-        client.connect(Remote(address, ice["usernameFragment"], ice["password"]))
+    def _transport(self, peer: str, direction: protocol.Direction, client: Client, room: str = ROOM) -> str:
+        self.ask(protocol.OpenPeer(room=room, peer=peer))
+        made = self.ask(protocol.CreateTransport(room=room, peer=peer, direction=direction))
+        dtls = dtls_parameters()
+        self.ask(protocol.ConnectTransport(room=room, peer=peer, transport_id=made.transport_id, dtls_parameters=dtls))
+        client.connect(remote(made))
         return str(made.transport_id)
 
     def _codec(self, mime: str) -> dict[str, Any]:
@@ -115,18 +115,57 @@ class Lectern:
     def subscribe(self, client: Client) -> None:
         self.receivers += 1
         peer = f"receiver-{self.receivers}"
-        transport = self._transport(peer, "recv", client)
-        for producer in self.producers:
+        self._consume(ROOM, peer, self._transport(peer, "recv", client), self.producers)
+
+    def _consume(self, room: str, peer: str, transport: str, producers: Iterable[str]) -> None:
+        for producer in producers:
             made = self.ask(
                 protocol.CreateConsumer(
-                    room=ROOM,
+                    room=room,
                     peer=peer,
                     transport_id=transport,
                     producer_id=producer,
                     rtp_capabilities=self.capabilities,
                 )
             )
-            self.ask(protocol.ResumeConsumer(room=ROOM, peer=peer, consumer_id=made.consumer_id))
+            self.ask(protocol.ResumeConsumer(room=room, peer=peer, consumer_id=made.consumer_id))
+
+    # --- meetings ---
+
+    def open_room(self, room: int) -> None:
+        self.ask(protocol.OpenRoom(room=f"meeting-{room}"))
+
+    def send_all(self, who: Participant, client: Client) -> None:
+        room, peer, offer = f"meeting-{who.room}", f"peer-{who.number}", who.offer
+        transport = self._transport(peer, "send", client, room)
+        streams: list[tuple[protocol.Kind, protocol.Source, dict[str, Any]]] = [
+            ("video", "camera", simulcast_parameters(offer)),
+            ("audio", "microphone", voice_parameters(offer)),
+        ]
+        for kind, source, parameters in streams:
+            made = self.ask(
+                protocol.CreateProducer(
+                    room=room,
+                    peer=peer,
+                    transport_id=transport,
+                    kind=kind,
+                    source=source,
+                    rtp_parameters=parameters,
+                )
+            )
+            self.meetings[who.room].append((who.number, made.producer_id))
+
+    def receive_all(self, who: Participant, client: Client) -> Received:
+        room, peer = f"meeting-{who.room}", f"peer-{who.number}"
+        others = [producer for number, producer in self.meetings[who.room] if number != who.number]
+        self._consume(room, peer, self._transport(peer, "recv", client, room), others)
+        extensions = self.capabilities["headerExtensions"]
+        return Received(
+            video_type=self._codec("video/vp8")["preferredPayloadType"],
+            audio_type=self._codec("audio/opus")["preferredPayloadType"],
+            transport_cc_id=next(e["preferredId"] for e in extensions if e["uri"] == TRANSPORT_CC_URI),
+            streams=len(others),
+        )
 
     def stop(self) -> None:
         self.loop.run_until_complete(self.client.close())
@@ -134,3 +173,56 @@ class Lectern:
         self.process.wait(10)
         self.cleanup.close()
         self.loop.close()
+
+
+def dtls_parameters() -> dict[str, Any]:
+    return {"role": "client", "fingerprints": [{"algorithm": "sha-256", "value": fingerprint()}]}
+
+
+def remote(made: protocol.TransportMade) -> Remote:
+    """Where and how to reach a transport."""
+    candidate = next(c for c in made.ice_candidates if c["protocol"] == "udp")
+    ice = made.ice_parameters
+    address = (candidate.get("address") or candidate["ip"], candidate["port"])
+    return Remote(address, ice["usernameFragment"], ice["password"])
+
+
+def simulcast_parameters(offer: Offer) -> dict[str, Any]:
+    """A camera in layers that are told by RID, without SSRCs, as browsers send it."""
+    feedback = [("nack", ""), ("nack", "pli"), ("ccm", "fir"), ("transport-cc", "")]
+    codec = {
+        "mimeType": "video/VP8",
+        "payloadType": offer.video_type,
+        "clockRate": 90000,
+        "parameters": {},
+        "rtcpFeedback": [{"type": kind, "parameter": parameter} for kind, parameter in feedback],
+    }
+    ids = {MID_URI: offer.mid_id, RID_URI: offer.rid_id, TRANSPORT_CC_URI: offer.transport_cc_id}
+    return _parameters(offer.video_mid, codec, ids, [{"rid": rid} for rid, *_ in LAYERS])
+
+
+def voice_parameters(offer: Offer) -> dict[str, Any]:
+    codec = {
+        "mimeType": "audio/opus",
+        "payloadType": offer.audio_type,
+        "clockRate": 48000,
+        "channels": 2,
+        "parameters": {"minptime": 10, "useinbandfec": 1},
+        "rtcpFeedback": [{"type": "transport-cc", "parameter": ""}],
+    }
+    ids = {MID_URI: offer.mid_id, LEVEL_URI: offer.level_id, TRANSPORT_CC_URI: offer.transport_cc_id}
+    return _parameters(offer.audio_mid, codec, ids, [{"ssrc": offer.audio_ssrc}])
+
+
+def _parameters(
+    mid: str, codec: dict[str, Any], ids: dict[str, int], encodings: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "mid": mid,
+        "codecs": [codec],
+        "headerExtensions": [
+            {"uri": uri, "id": identifier, "encrypt": False, "parameters": {}} for uri, identifier in ids.items()
+        ],
+        "encodings": encodings,
+        "rtcp": {"cname": "bench", "reducedSize": True},
+    }

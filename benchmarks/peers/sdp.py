@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchmarks.media_source import AUDIO_SSRC, VIDEO_SSRC
 from benchmarks.webrtc_client import Client, Remote, fingerprint
 
 MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
+RID_URI = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+LEVEL_URI = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+TRANSPORT_CC_URI = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 
 
 @dataclass
 class Section:
-    """One m-line: kind, payload type and mid."""
+    """One m-line: kind, payload type and mid; header extensions (id by URI); the SSRC or the layers that we send."""
 
     kind: str
     payload_type: int
     mid: str
+    extensions: dict[str, int] = field(default_factory=lambda: {MID_URI: 1})
+    ssrc: int = 0
+    rids: tuple[str, ...] = ()  # the best layer first
 
 
 def write(client: Client, sections: list[Section], *, direction: str, controlling: bool = True) -> str:
@@ -37,19 +43,24 @@ def write(client: Client, sections: list[Section], *, direction: str, controllin
             f"a=ice-pwd:{client.password}",
             f"a=fingerprint:sha-256 {fingerprint()}",
             "a=setup:active",
-            f"a=extmap:1 {MID_URI}",
+            *(f"a=extmap:{identifier} {uri}" for uri, identifier in section.extensions.items()),
             f"a=rtpmap:{section.payload_type} {codec}",
         ]
+        if TRANSPORT_CC_URI in section.extensions:
+            lines += [f"a=rtcp-fb:{section.payload_type} transport-cc"]
         if section.kind == "video":
             lines += [f"a=rtcp-fb:{section.payload_type} nack", f"a=rtcp-fb:{section.payload_type} nack pli"]
-        if direction == "sendonly":
-            ssrc = VIDEO_SSRC if section.kind == "video" else AUDIO_SSRC
+        if section.rids:
+            lines += [f"a=rid:{rid} send" for rid in section.rids] + [f"a=simulcast:send {';'.join(section.rids)}"]
+        elif direction == "sendonly":
+            ssrc = section.ssrc or (VIDEO_SSRC if section.kind == "video" else AUDIO_SSRC)
             lines += [f"a=msid:bench {section.kind}", f"a=ssrc:{ssrc} cname:bench"]
         lines += [f"a=candidate:1 1 udp 2130706431 {host} {port} typ host", "a=end-of-candidates"]
     return "\r\n".join(lines) + "\r\n"
 
 
-def sections(sdp: str) -> list[Section]:
+def sections(sdp: str, *, accept: tuple[str, ...] = ()) -> list[Section]:
+    """Their m-lines, for an answer that takes of their header extensions those to `accept`; MID alone if none."""
     found = []
     for part in sdp.split("\r\nm=")[1:]:
         kind, _, _, types = part.split("\r\n", 1)[0].split(" ", 3)
@@ -57,7 +68,11 @@ def sections(sdp: str) -> list[Section]:
         match = re.search(rf"a=rtpmap:(\d+) {wanted}/", part, re.IGNORECASE)
         mid = re.search(r"a=mid:(\S+)", part)
         assert mid is not None
-        found.append(Section(kind, int(match.group(1)) if match else int(types.split()[0]), mid.group(1)))
+        section = Section(kind, int(match.group(1)) if match else int(types.split()[0]), mid.group(1))
+        if accept:
+            offered = re.findall(r"a=extmap:(\d+)(?:/\w+)? (\S+)", part)
+            section.extensions = {uri: int(identifier) for identifier, uri in offered if uri in accept}
+        found.append(section)
     return found
 
 

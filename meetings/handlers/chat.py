@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from meetings import metrics, services
+from meetings import chat, metrics
 from meetings.database import in_database
 from meetings.errors import Refused
 from meetings.hub import Hub
@@ -31,7 +31,7 @@ async def send(session: RoomSession, message: ChatSend) -> dict[str, Any]:
     if not message.message.strip():
         raise Refused("bad_request", "An empty message.")
     try:
-        stored = await in_database(services.store_message)(
+        stored = await in_database(chat.store)(
             session.participant,
             message=message.message,
             type=message.type,
@@ -39,9 +39,9 @@ async def send(session: RoomSession, message: ChatSend) -> dict[str, Any]:
             metadata=metadata,
             client_id=client_id,
         )
-    except services.UnknownMessage:
+    except chat.UnknownMessage:
         raise Refused("not_found", "The message you reply to is not there.") from None
-    await session.hub.publish("chat:message", services.wire_message(stored, session.participant), once=stored.public_id)
+    await session.hub.publish("chat:message", chat.on_the_wire(stored, session.participant), once=stored.public_id)
     return {"message_id": stored.public_id, "sent_at": stored.sent_at.isoformat()}
 
 
@@ -72,8 +72,8 @@ async def history(session: RoomSession, message: ChatHistory) -> dict[str, Any]:
     if message.before is not None and message.after is not None:
         raise Refused("bad_request", "Either before or after.")
     try:
-        return await in_database(services.chat_history)(
+        return await in_database(chat.history)(
             session.room.pk, before=message.before, after=message.after, limit=message.limit
         )
-    except services.UnknownMessage:
+    except chat.UnknownMessage:
         raise Refused("not_found", "There is no such message in this class.") from None

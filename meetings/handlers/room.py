@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from meetings import metrics, registry, services
+from meetings import chat, metrics, registry, services
 from meetings.database import in_database
 from meetings.errors import CLOSE_ENDED, CLOSE_REPLACED, Refused
 from meetings.eventlog import LIMIT, Missed
@@ -127,7 +127,7 @@ async def _catch_up(session: RoomSession, message: RoomJoin, answer: dict[str, A
             answer["resumed"] = True
             answer["last_seq"] = missed.events[-1][0] if missed.events else message.last_seq
             return missed, message.last_seq
-    history = await in_database(services.chat_history)(session.room.pk)
+    history = await in_database(chat.history)(session.room.pk)
     room = await _whole_room(hub)
     participants = room.participants
     if session.participant_id not in room.ids:

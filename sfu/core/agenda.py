@@ -16,6 +16,7 @@ from sfu.protocol import EVENTS
 
 if TYPE_CHECKING:
     from sfu.core.feed import Burst, Feed
+    from sfu.core.router import Router
     from sfu.core.stream import Stream
     from sfu.core.transport import Transport
 
@@ -35,6 +36,7 @@ class Agenda:
         self.arrivals: set[Transport] = set()  # transports with arrivals to report
         self.starting: set[Transport] = set()  # transports whose consumers wait for its keys
         self.probing: set[Transport] = set()  # that padding is sent to
+        self.talking: set[Router] = set()  # rooms with microphones, whose speakers are told
         self.dropped: Counter[str] = Counter()  # packets by reason
         self.counters = Counters()
         self._bursts: list[Burst] = []
@@ -87,17 +89,20 @@ class Agenda:
             self._do(transport.start_consumers, transport, now)
         for transport in list(self.probing):
             self._do(transport.budget.send_padding, transport, now)
+        for router in self.talking:
+            self._do(router.tell_speakers, None, now)
         self._tick = (self._tick + 1) % SLOTS
         for transport in list(self._slots[self._tick]):
             self._do(transport.each_second, transport, now)
 
-    def _do(self, action: Callable[[float], None], transport: Transport, now: float) -> None:
+    def _do(self, action: Callable[[float], None], transport: Transport | None, now: float) -> None:
         """A bug of ours that one peer's packets led to must not keep the others from their turn."""
         try:
             action(now)
         except Exception:
             logger.exception("a timer failed")
-            self._failed.append(transport)
+            if transport is not None:
+                self._failed.append(transport)
 
     def take_bursts(self) -> list[Burst]:
         if self.open_feeds:

@@ -21,6 +21,7 @@ from sfu.core.rtp import Buffer, RtpHeader
 MID_ID = 1
 ABS_SEND_TIME_ID = 4
 TRANSPORT_CC_ID = 5
+AUDIO_LEVEL_ID = 6
 
 FIXED_HEADER = 12
 MID_AT = 17
@@ -33,6 +34,7 @@ SEQUENCE_AT = 2
 TRANSPORT_CC_HEAD = TRANSPORT_CC_ID << 4 | 1  # an element of two bytes
 ABS_SEND_TIME_HEAD = ABS_SEND_TIME_ID << 4 | 2  # three
 PADDING_BIT = 0x20
+AUDIO_LEVEL_HEAD = AUDIO_LEVEL_ID << 4  # one
 MAX_ELEMENT = 16  # bytes that a one-byte element holds
 
 MAX_MIDS = 36**MID_LENGTH
@@ -95,6 +97,14 @@ def canonical(
 def payload_offset(packet: bytearray) -> int:
     """Where the payload of a packet in that shape begins."""
     return 16 + 4 * (packet[14] << 8 | packet[15])
+
+
+def audio_level(packet: bytearray) -> int | None:
+    """How loud the voice in a packet of that shape is (RFC 6464): 0 the loudest, 127 silence; None: not told.
+
+    It is the first of what is passed on (`sfu.core.producer`), so it need not be looked for.
+    """
+    return packet[OTHERS_AT + 1] & 0x7F if packet[OTHERS_AT] == AUDIO_LEVEL_HEAD else None
 
 
 def write_send_time(packet: bytearray, send_time: int) -> None:

@@ -8,9 +8,11 @@ from sfu.core import capabilities as extension_uris
 from sfu.core import layout, ortc
 from sfu.core.feed import NO_SHIFT, Feed
 from sfu.core.keyframes import NOT_BEFORE
+from sfu.core.layout import audio_level
 from sfu.core.listener import Listener
 from sfu.core.packet_cache import Packet
 from sfu.core.rtcp import SenderReport
+from sfu.core.speakers import Speakers
 from sfu.core.stream import Stream
 from sfu.protocol import Json, Kind, ProducerInfo, Source
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 # Extensions that are copied as they are, by uri; the first three of a packet are written by us (`sfu.core.layout`).
 _PASSED_ON = (
-    extension_uris.AUDIO_LEVEL,
+    extension_uris.AUDIO_LEVEL,  # first, where `audio_level` reads it
     extension_uris.VIDEO_ORIENTATION,
     extension_uris.TIME_OFFSET,
     extension_uris.ABS_CAPTURE_TIME,
@@ -47,6 +49,7 @@ class Producer:
         consumable: Json,
         ssrc: int,
         paused: bool,
+        speakers: Speakers | None = None,
     ) -> None:
         self.id = id
         self.transport = transport
@@ -99,6 +102,8 @@ class Producer:
         self.feeds: dict[Stream, Feed] = {}
         self.taps: list[Tap] = []
         self.tap_listener = Listener(self)  # one for all recorders: the best layer that there is
+        self.speakers = speakers  # of the room, for a voice: it is forwarded while it is among the loudest
+        self.tap_feeds: dict[Stream, Feed] = {}  # of a voice: recorded is also what the room does not hear
         self._next_look = 0.0
         self.key_frames_requested = 0
         self.asked_for_key_frame_at: float | None = None
@@ -113,8 +118,26 @@ class Producer:
         if len(self.streams) > 1 and now >= self._next_look:
             self._look(now)
         feed = self.feeds.get(stream)
+        if self.speakers is not None:
+            tap_feed = self.tap_feeds.get(stream)
+            if tap_feed is not None:
+                tap_feed.forward(packet)
+            if not self._is_heard(self.speakers, packet, now):
+                self.agenda.dropped["not_among_loudest"] += 1
+                if feed is not None:
+                    feed.stop()  # its numbers go on without a gap when the voice is heard again
+                return
         if feed is not None:
             feed.forward(packet)
+
+    def _is_heard(self, speakers: Speakers, packet: Packet, now: float) -> bool:
+        """Whether the room gets this packet of a voice.
+
+        Who does not tell his level is not judged, and always heard: browsers tell it, and a teacher with another
+        client whom nobody hears is worse than one voice too many.
+        """
+        level = audio_level(packet.data)
+        return level is None or speakers.hear(self.transport.peer.id, level, now)
 
     def _look(self, now: float) -> None:
         """Whoever has no layer yet, or one that has fallen silent, gets another now; else it is done each second."""
@@ -126,8 +149,7 @@ class Producer:
 
     def skip(self, stream: Stream, sequence: int) -> bool:
         """Leave an empty packet out, if all consumers can do without its number."""
-        feed = self.feeds.get(stream)
-        return feed is None or feed.skip(sequence)
+        return all(feed.skip(sequence) for feed in self._feeds_of(stream))
 
     def restart(self, stream: Stream) -> None:
         """The sender's numbers began anew: go on after the next key frame, as after a change of layer."""
@@ -136,13 +158,15 @@ class Producer:
         stream.begin_anew()
         if self.reference is stream:
             self.reference = None
-        feed = self.feeds.get(stream)
-        if feed is not None:
+        for feed in self._feeds_of(stream):
             feed.stop()
             if self.is_video and feed.has_audience:
                 # Asked for with the next tick: the packet at hand may begin one.
                 stream.key_frames.request()
                 self.agenda.wanting.add(stream)
+
+    def _feeds_of(self, stream: Stream) -> list[Feed]:
+        return [feeds[stream] for feeds in (self.feeds, self.tap_feeds) if stream in feeds]
 
     # --- layers ---
 
@@ -169,9 +193,10 @@ class Producer:
         """At the best layer that is sent and is of use to him."""
         stream = self._choose(listener, now)
         if stream is not None:
-            feed = self.feeds.get(stream)
+            feeds = self.tap_feeds if listener is self.tap_listener and self.speakers is not None else self.feeds
+            feed = feeds.get(stream)
             if feed is None:
-                feed = self.feeds[stream] = Feed(self, stream, self.first_number())
+                feed = feeds[stream] = Feed(self, stream, self.first_number())
             listener.aim_at(feed, now)
 
     def _choose(self, listener: Listener, now: float) -> Stream | None:
@@ -248,8 +273,10 @@ class Producer:
             self.agenda.wanting.discard(stream)
             self.agenda.nacking.discard(stream)
             stream.cache.clear()  # nothing of it leaves any more, not even as a repair
-        for feed in self.feeds.values():
+        for feed in (*self.feeds.values(), *self.tap_feeds.values()):
             feed.stop()
+        if self.speakers is not None:
+            self.speakers.remove(self.transport.peer.id)
 
     def resume(self, now: float) -> None:
         self.paused = False

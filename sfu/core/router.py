@@ -17,6 +17,7 @@ from sfu.core.consumer import Consumer
 from sfu.core.layout import MAX_MIDS, mid_text
 from sfu.core.peer import Peer
 from sfu.core.producer import Producer
+from sfu.core.speakers import Speakers
 from sfu.core.tap import Tap
 from sfu.core.transport import Transport
 from sfu.protocol import (
@@ -31,20 +32,27 @@ from sfu.protocol import (
     ProducerMade,
     RoomState,
     Source,
+    SpeakersChanged,
 )
 
 logger = logging.getLogger(__name__)
 
 CAPABILITIES = router_rtp_capabilities()
 
+LARGE_ROOM = 50  # peers: in rooms above it only the loudest voices are forwarded
+LOUDEST = 5  # of them
+
 
 class Router:
-    def __init__(self, room: str, agenda: Agenda, *, new_id: Callable[[], str]) -> None:
+    def __init__(self, room: str, agenda: Agenda, *, new_id: Callable[[], str], loudest: int = LOUDEST) -> None:
         self.room = room
         self.agenda = agenda
         self.peers: dict[str, Peer] = {}
         self.producers: dict[str, Producer] = {}
         self.taps: list[Tap] = []
+        self.speakers = Speakers()
+        self._loudest = loudest
+        self._speaker: str | None = None  # as the taps were told
         self._new_id = new_id
         self._used_ssrcs: set[int] = set()
 
@@ -54,6 +62,7 @@ class Router:
         peer = self.peers.get(id)
         if peer is None:
             peer = self.peers[id] = Peer(id, name, room=self.room, cname=self._new_id())
+            self._limit_voices()
             self._tell_taps("peer_opened", id, name)
         elif name:
             peer.name = name
@@ -72,6 +81,7 @@ class Router:
         for transport in list(peer.transports.values()):
             self.close_transport(transport, reason)
         del self.peers[id]
+        self._limit_voices()
         self.agenda.event(PeerClosed(room=self.room, peer=id, reason=reason))
         self._tell_taps("peer_closed", id)
 
@@ -79,6 +89,10 @@ class Router:
         for id in list(self.peers):
             self.close_peer(id, reason)
         self.taps.clear()
+        self.agenda.talking.discard(self)
+
+    def _limit_voices(self) -> None:
+        self.speakers.limit = self._loudest if len(self.peers) > LARGE_ROOM else None
 
     # --- transports ---
 
@@ -135,7 +149,10 @@ class Router:
             consumable=consumable,
             ssrc=ssrc,
             paused=paused,
+            speakers=self.speakers if kind == "audio" and source == "microphone" else None,
         )
+        if producer.speakers is not None:
+            self.agenda.talking.add(self)
         transport.producers[producer.id] = producer
         transport.learn_extensions(producer)
         for stream in producer.streams:
@@ -188,6 +205,18 @@ class Router:
         if producer.paused:
             producer.resume(now)
             self._tell_taps("producer_resumed", producer.id)
+
+    # --- speakers ---
+
+    def tell_speakers(self, now: float) -> None:
+        """To be called with each tick."""
+        change = self.speakers.changes(now)
+        if change is None:
+            return
+        self.agenda.event(SpeakersChanged(room=self.room, speaker=change.active, levels=change.levels))
+        if change.active != self._speaker:
+            self._speaker = change.active
+            self._tell_taps("speaker_changed", change.active)
 
     # --- consumers ---
 
@@ -255,6 +284,8 @@ class Router:
             self._tell(tap, "peer_opened", peer.id, peer.name)
         for producer in self.producers.values():
             self._add_tap(producer, tap, now)
+        if self._speaker is not None:
+            self._tell(tap, "speaker_changed", self._speaker)
 
     def remove_tap(self, tap: Tap) -> None:
         if tap in self.taps:

@@ -95,6 +95,11 @@ class Speakers:
         self._next_look = -1e9
 
     @property
+    def _audible(self) -> dict[str, Voice]:
+        """Who can be heard at all: nobody else holds the floor, or is told of."""
+        return self._voices if self.limit is None else self._forwarded
+
+    @property
     def forwarded(self) -> frozenset[str]:
         """Those who are forwarded under the limit."""
         return frozenset(self._forwarded)
@@ -160,7 +165,7 @@ class Speakers:
             return None
         self._next_look = now + LOOK_INTERVAL
         self._choose(now)
-        speaking = {source: voice for source, voice in self._voices.items() if now - voice.loud_at < HELD}
+        speaking = {source: voice for source, voice in self._audible.items() if now - voice.loud_at < HELD}
         if self.active == self._told_active and speaking.keys() == self._told:
             return None
         self._told, self._told_active = frozenset(speaking), self.active
@@ -168,12 +173,13 @@ class Speakers:
         return SpeakerChange(self.active, {source: round(voice.loudness) for source, voice in speaking.items()})
 
     def _choose(self, now: float) -> None:
-        holder = self._voices.get(self.active) if self.active is not None else None
+        audible = self._audible
+        holder = audible.get(self.active) if self.active is not None else None
         held = holder.spoken(now) if holder is not None else 0
         if not held:
             self.active = None
         best: tuple[int, float] = (0, 0.0)
-        for source, voice in self._voices.items():
+        for source, voice in audible.items():
             if source == self.active or now - voice.loud_at > HELD:
                 continue
             history = voice.spoken(now)

@@ -25,6 +25,9 @@ class Tap(Protocol):
 
     def producer_resumed(self, producer_id: str) -> None: ...
 
+    def speaker_changed(self, peer: str | None) -> None:
+        """Who holds the floor from now on; None: nobody."""
+
     def rtp(self, producer_id: str, packet: memoryview, now: float) -> None:
         """One packet of the best layer, numbered as a consumer would see it. `packet` is valid during the call only."""
 

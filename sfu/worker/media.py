@@ -20,7 +20,7 @@ from sfu.core.agenda import TICK, Agenda
 from sfu.core.capabilities import router_rtp_capabilities
 from sfu.core.ice import Address, IceLite
 from sfu.core.layers import Preference
-from sfu.core.router import Router
+from sfu.core.router import LOUDEST, Router
 from sfu.core.tap import Tap
 from sfu.core.transport import Transport
 from sfu.protocol import (
@@ -49,8 +49,10 @@ LOAD_OVER = 2.0  # seconds that `load` looks back over
 
 
 class MediaServer:
-    def __init__(self, *, on_event: Callable[[EVENTS], None] = lambda event: None) -> None:
+    def __init__(self, *, on_event: Callable[[EVENTS], None] = lambda event: None, loudest: int = LOUDEST) -> None:
+        """`loudest`: how many voices are forwarded in a large room."""
         self.on_event = on_event
+        self._loudest = loudest
         self.agenda = Agenda(random_bits=secrets.randbits)
         self.endpoint = Endpoint(self.agenda)
         self.endpoint.on_events = self._tell
@@ -155,7 +157,7 @@ class MediaServer:
 
     def open_room(self, room: str) -> RoomState:
         if room not in self.routers:
-            self.routers[room] = Router(room, self.agenda, new_id=_new_id)
+            self.routers[room] = Router(room, self.agenda, new_id=_new_id, loudest=self._loudest)
         return self.routers[room].state()
 
     def close_room(self, room: str) -> None:

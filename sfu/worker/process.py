@@ -33,7 +33,7 @@ class Worker:
     def __init__(self, settings: Settings, *, lease: float = LEASE) -> None:
         self.settings = settings
         self.epoch = secrets.token_hex(6)
-        self.media = MediaServer(on_event=self._publish)
+        self.media = MediaServer(on_event=self._publish, loudest=settings.loudest)
         self.recorder = Recorder(media=self.media, folder=settings.recordings, epoch=self.epoch, on_event=self._publish)
         self.control = Control(
             media=self.media,

@@ -10,7 +10,18 @@ from typing import Any
 
 import msgspec
 
-from sfu.manifest import ENTRIES, Joined, Left, Mark, Started, TrackEnded, TrackPaused, TrackResumed, TrackStarted
+from sfu.manifest import (
+    ENTRIES,
+    ActiveSpeaker,
+    Joined,
+    Left,
+    Mark,
+    Started,
+    TrackEnded,
+    TrackPaused,
+    TrackResumed,
+    TrackStarted,
+)
 from sfu.protocol import InvalidRequest, Json, ProducerInfo
 from sfu.worker.recording_folder import Chunk, RecordingFolder
 from sfu.worker.rtpdump import MAX_PACKET, append_rtcp, append_rtp, file_header
@@ -152,6 +163,10 @@ class Recording:
     def producer_resumed(self, producer_id: str) -> None:
         if producer_id in self._tracks and not self.deaf:
             self.note(TrackResumed(at=self.wall(), producer_id=producer_id))
+
+    def speaker_changed(self, peer: str | None) -> None:
+        if not self.deaf:
+            self.note(ActiveSpeaker(at=self.wall(), peer=peer))
 
     def rtp(self, producer_id: str, packet: memoryview, now: float) -> None:
         track = self._tracks.get(producer_id)

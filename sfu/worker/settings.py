@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from sfu.core.router import LARGE_ROOM, LOUDEST
 from sfu.protocol import Id
 
 
@@ -29,6 +30,7 @@ class Settings:
     redis_url: str = field(repr=False)
     data: Path
     log_format: str
+    loudest: int  # voices that are forwarded in a large room
 
     @property
     def recordings(self) -> Path:
@@ -41,14 +43,17 @@ class Settings:
         def text(name: str, default: str = "") -> str:
             return environ.get(name, "").strip() or default
 
-        def port(name: str, default: int) -> int:
+        def number(name: str, default: int, least: int, most: int, what: str) -> int:
             try:
-                number = int(text(name, str(default)))
+                value = int(text(name, str(default)))
             except ValueError:
-                number = -1
-            if not 0 <= number <= 65535:
-                raise BadSettings(f"{name} must be a port, 0 to 65535.")
-            return number
+                value = least - 1
+            if not least <= value <= most:
+                raise BadSettings(f"{name} must be {what}, {least} to {most}.")
+            return value
+
+        def port(name: str, default: int) -> int:
+            return number(name, default, 0, 65535, "a port")
 
         secret = text("SFU_CONTROL_SECRET")
         if not secret:
@@ -76,4 +81,5 @@ class Settings:
             redis_url=text("REDIS_URL", "redis://127.0.0.1:6379/0"),
             data=Path(text("LECTERN_DATA", "var")).resolve(),
             log_format=text("LOG_FORMAT", "json"),
+            loudest=number("SFU_LOUDEST", LOUDEST, 1, LARGE_ROOM, "a number of voices"),
         )

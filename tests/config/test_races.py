@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from accounts.models import User
 from classroom import services as classroom
 from classroom.models import Course, Enrolment, Lesson
+from meetings import chat
 from meetings import services as meetings
 from meetings.models import Attendance, Participant, Room
 from recordings import states
@@ -100,11 +101,20 @@ def test_a_message_sent_over_many_connections_is_one(room: Room, tina: User) -> 
     participant = Participant.objects.create(room=room, public_id="tina", user=tina, name="Tina", role="host")
 
     def send() -> Any:
-        return meetings.store_message(
-            participant, message="hello", type="text", reply_to=None, metadata={}, client_id="one"
-        ).pk
+        return chat.store(participant, message="hello", type="text", reply_to=None, metadata={}, client_id="one").pk
 
     assert len(set(all_at_once(*[send] * AT_ONCE))) == 1
+
+
+def test_one_person_in_many_tabs_is_present_once(room: Room, tina: User) -> None:
+    participant = Participant.objects.create(room=room, public_id="tina", user=tina, name="Tina", role="host")
+
+    def admit(session: str) -> Callable[[], Any]:
+        return lambda: meetings.admit(participant.pk, display_name="Tina", session=session)
+
+    all_at_once(*[admit(f"tab-{number}") for number in range(AT_ONCE)])
+    assert Attendance.objects.filter(participant=participant).count() == AT_ONCE
+    assert Attendance.objects.filter(participant=participant, left_at=None).count() == 1
 
 
 def test_somebody_is_enrolled_once(course: Course, olga: User) -> None:

@@ -9,7 +9,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, OperationalError
 
-from meetings import registry, services
+from meetings import chat, registry, services
 from meetings.models import Attendance, ChatMessage, Participant
 from tests.meetings.world import Client
 from tests.waiting import until
@@ -126,7 +126,7 @@ async def test_a_join_that_failed_half_way_leaves_nobody_connected(join, enter, 
     tina, sam = await join("tina"), await enter("sam")
     monkeypatch.setattr(registry.on_disconnect, "functions", [told])
     with monkeypatch.context() as broken:
-        broken.setattr(services, "chat_history", away)
+        broken.setattr(chat, "history", away)
         assert await sam.refused("room:join") == "internal"
     pid = (await tina.meets("Sam"))["participant_id"]
     await sam.close()
@@ -162,7 +162,7 @@ async def test_a_fault_of_ours_in_the_database_is_logged_as_one(join, monkeypatc
     def wrong(*args: object, **options: object) -> None:
         raise IntegrityError("a constraint that we forgot")
 
-    monkeypatch.setattr(services, "chat_history", wrong)
+    monkeypatch.setattr(chat, "history", wrong)
     assert await sam.refused("chat:history") == "internal"
     assert "chat:history failed" in caplog.text
     assert "a constraint that we forgot" in caplog.text

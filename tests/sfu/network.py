@@ -65,6 +65,7 @@ class FakeNetwork:
         self.peers: dict[Transport, FakePeer] = {}
         self.events: list[Any] = []
         self.each_tick: list[Callable[[], None]] = []
+        self.on_tapped: Callable[[str, memoryview, float], None] | None = None  # what recorders get
 
     def join(self, name: str, direction: Direction) -> FakePeer:
         transport = self.router.create_transport(self.router.open_peer(name, name), direction)
@@ -104,6 +105,12 @@ class FakeNetwork:
     def deliver(self) -> None:
         buffer = bytearray(65536)
         for burst in self.agenda.take_bursts():
+            if burst.tap is not None and self.on_tapped is not None:
+                places = burst.render(buffer, 16, self.now)
+                if burst.tap.shift is not None:
+                    burst.shift(buffer, 0, burst.tap.shift)
+                for at, size in places:
+                    self.on_tapped(burst.feed.producer.id, memoryview(buffer)[at : at + size], self.now)
             for seat in burst.seats:
                 transport = seat.transport
                 assert transport is not None

@@ -7,18 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfu.core.speakers import SpeakerChange, Speakers
+from tests.sfu.voices import LOUD_SPEECH, ROOM_TONE, SPEECH, talking
 
 SILENCE = 127
-ROOM_TONE = 68  # what a microphone hears when nobody speaks
-SPEECH = 30
-LOUD_SPEECH = 20
 PACKET = 0.02
-
-
-def talking(level: int, step: int) -> int:
-    """Syllables of 200 ms with 60 ms between them, and every second word a pause of 200 ms."""
-    place = step % 63
-    return ROOM_TONE if place >= 53 or place % 13 >= 10 else level
 
 
 class Room:

@@ -1,0 +1,343 @@
+"""Rooms in which all send a camera in three layers and a voice and receive all others; beside a floor and janus.
+
+The server has one core; the generator, which is all participants with real ICE and DTLS, another. Each packet carries
+a number that only its receivers can read. Its latency is from just before the generator hands it to its socket until
+the kernel has it for a receiver's socket, by the kernel's stamp: one machine, one clock (CLOCK_REALTIME), and however
+late the generator reads, it is not counted. One packet in SAMPLE_ONE_IN is decrypted and counted so.
+
+The floor sends each datagram back to its sender and does nothing else. What a server adds is its p95 less the floor's
+median in the same run. `layer_kbit` is what one receiver got of one camera: it tells which layer a server forwarded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pylibsrtp import Error as SrtpError
+
+from benchmarks.fanout import cpu_seconds
+from benchmarks.forward import GENERATOR_CORE, READ_EVERY, REPORT_EVERY, SERVER_CORE, Counted, key_frames_asked_for
+from benchmarks.media_source import FPS, LAYERS, Offer, Simulcast
+from benchmarks.peers import MeetingPeer, Participant, Received, own_address
+from benchmarks.peers.echo import Echo
+from benchmarks.peers.janus import Janus
+from benchmarks.peers.lectern import Lectern
+from benchmarks.table import Benchmark, Table, median, percentile
+from benchmarks.webrtc_client import Client
+from sfu.core.transport_feedback import REFERENCE_TICKS, TransportFeedback
+
+PEERS: dict[str, Callable[[], MeetingPeer]] = {"echo": Echo, "lectern": Lectern, "janus": Janus}
+SAMPLE_ONE_IN = 17
+FEEDBACK_EVERY = 0.1  # seconds between transport-wide feedbacks: browsers send one each 50 to 250 ms
+REPORT_BLOCKS = 31  # that one receiver report can hold
+MARK = 0x6D656574  # before a packet's number, at its end
+TRAILER = struct.Struct("!II")
+SO_TIMESTAMPNS = 35
+STAMP = struct.Struct("=qq").unpack_from
+HEADER = struct.Struct("!BBHII").unpack_from
+FIGURES = [
+    "cpu_percent_each", "cpu_percent", "us_per_packet", "p50_ms", "p95_ms", "p99_ms", "layer_kbit", "loss_percent",
+    "packets_out_s", "generator_percent",
+]  # fmt: skip
+
+
+class Bench(Benchmark):
+    """Rooms where all send simulcast and voice and receive all others: CPU a participant, latency."""
+
+    @classmethod
+    def add_options(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--sizes", type=int, nargs="+", default=[4, 8, 16], help="participants of a room")
+        parser.add_argument("--rooms", type=int, default=1, help="so many rooms of that size at once, for more load")
+        parser.add_argument("--peers", nargs="+", choices=[*PEERS], default=[*PEERS])
+        parser.add_argument("--seconds", type=float, default=10.0)
+        parser.add_argument("--warm-up", type=float, default=6.0, help="seconds in which servers find the best layer")
+        parser.add_argument("--runs", type=int, default=3, help="the median of so many runs is shown")
+
+    def run(self) -> Table:
+        options = self.options
+        rates = ", ".join(f"{rate / 1e6:g}" for *_, rate in LAYERS)
+        table = Table(
+            f"Meetings: all send VP8 simulcast (layers of {rates} Mbit/s, told by RID) and Opus, and receive all "
+            "others; server on one core",
+            ["server", "rooms", "people", *FIGURES[:6], "added_p95_ms", *FIGURES[6:]],
+        )
+        for size in options.sizes:
+            floor: float | None = None
+            for name in sorted(options.peers, key=[*PEERS].index):  # the floor first
+                rows = [
+                    measure(PEERS[name], size, options.rooms, options.seconds, options.warm_up)
+                    for _ in range(options.runs)
+                ]
+                row = median(rows, FIGURES)
+                if name == "echo":
+                    floor = row["p50_ms"]
+                elif floor is not None and row["p95_ms"] is not None:
+                    row["added_p95_ms"] = row["p95_ms"] - floor
+                table.add(**row)
+        return table
+
+
+class Attendee:
+    """One participant: what he sends, and what he counts of what he gets."""
+
+    def __init__(self, up: Client, source: Simulcast, start: float) -> None:
+        self.up = self.down = up
+        self.source = source
+        self.received: Received | None = None  # nothing yet
+        self.streams: dict[int, Counted] = {}
+        self.video_octets = 0
+        self.until_sample = SAMPLE_ONE_IN
+        self.next_frame = self.next_voice = self.next_report = self.next_feedback = start
+        self.arrivals: dict[int, int] = {}  # transport-wide number, unwrapped, to nanoseconds
+        self.newest = 0
+        self.feedbacks = 0
+
+    def receive(self, client: Client, received: Received) -> None:
+        self.down, self.received = client, received
+        client.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+
+    # --- what comes back to the sender ---
+
+    def take_other(self, client: Client, data: bytes) -> None:
+        """What is no media: connectivity checks, and requests for key frames."""
+        if data and data[0] <= 3:
+            client.answer_stun(data)
+        elif len(data) > 12 and data[0] & 0xC0 == 0x80 and 192 <= data[1] <= 223 and client.inbound is not None:
+            with contextlib.suppress(SrtpError):
+                for ssrc in key_frames_asked_for(client.inbound.unprotect_rtcp(data)):
+                    self.source.ask_for_key_frame(ssrc)
+
+    # --- what he tells ---
+
+    def report(self, now: float) -> None:
+        """Sender and receiver reports, transport-wide feedback and consent, each when it is time."""
+        self.up.keep_consent(now)
+        if self.down is not self.up:
+            self.down.keep_consent(now)
+        if now >= self.next_feedback:
+            self.next_feedback = now + FEEDBACK_EVERY
+            self._send_feedback()
+        if now >= self.next_report:
+            self.next_report = now + REPORT_EVERY
+            for report in self.source.reports():
+                self.up.send_rtcp(report)
+            blocks = [
+                struct.pack("!IIIIII", ssrc, 0, counted.last & 0xFFFFFFFF, 0, 0, 0)
+                for ssrc, counted in self.streams.items()
+            ]
+            for first in range(0, len(blocks), REPORT_BLOCKS):
+                some = blocks[first : first + REPORT_BLOCKS]
+                head = struct.pack("!BBHI", 0x80 | len(some), 201, 1 + 6 * len(some), 1)
+                self.down.send_rtcp(head + b"".join(some))
+
+    def note_arrival(self, number: int, nanoseconds: int) -> None:
+        self.newest += (number - self.newest + 0x8000 & 0xFFFF) - 0x8000
+        self.arrivals[self.newest] = nanoseconds
+
+    def _send_feedback(self) -> None:
+        if not self.arrivals:
+            return
+        arrivals, self.arrivals = sorted(self.arrivals.items()), {}
+        ticks = [nanoseconds // 250_000 for _, nanoseconds in arrivals]
+        reference = ticks[0] // REFERENCE_TICKS
+        before = [reference * REFERENCE_TICKS, *ticks]
+        first, last = arrivals[0][0], arrivals[-1][0]
+        received = [(number, ticks[i] - before[i]) for i, (number, _) in enumerate(arrivals)]
+        self.feedbacks += 1
+        ssrc = next(iter(self.streams), 1)
+        feedback = TransportFeedback(1, ssrc, first, last - first + 1, reference, self.feedbacks, received)
+        self.down.send_rtcp(feedback.serialize())
+
+
+class Meeting:
+    """All participants in one thread: sends at the media's pace, reads what arrives."""
+
+    def __init__(self) -> None:
+        self.attendees: list[Attendee] = []
+        self.by_fd: dict[int, tuple[Attendee, Client]] = {}
+        self.epoll = select.epoll()
+        self.sent_at: list[int] = []  # nanoseconds, by the number that a packet carries
+        self.buffer = bytearray(4096)
+        self.next_reports = 0.0
+        self.start_counting()
+
+    def start_counting(self) -> None:
+        self.count_from = len(self.sent_at)
+        self.latencies: list[int] = []  # nanoseconds
+        for attendee in self.attendees:
+            attendee.streams, attendee.video_octets = {}, 0
+
+    def add(self, attendee: Attendee) -> None:
+        self.attendees.append(attendee)
+        self.watch(attendee, attendee.up)
+
+    def watch(self, attendee: Attendee, client: Client) -> None:
+        if client.socket.fileno() not in self.by_fd:
+            self.by_fd[client.socket.fileno()] = attendee, client
+            self.epoll.register(client.socket.fileno(), select.EPOLLIN)
+
+    def run(self, seconds: float) -> None:
+        now = time.monotonic()
+        end, next_read = now + seconds, now
+        while True:
+            now = time.monotonic()
+            due = end
+            for attendee in self.attendees:
+                if now >= attendee.next_frame:
+                    attendee.next_frame = max(attendee.next_frame + 1 / FPS, now - 0.1)
+                    self._send(attendee.up, attendee.source.next_frame())
+                if now >= attendee.next_voice:
+                    attendee.next_voice = max(attendee.next_voice + 0.02, now - 0.1)
+                    self._send(attendee.up, attendee.source.next_voice())
+                due = min(due, attendee.next_frame, attendee.next_voice)
+            if now >= self.next_reports:
+                self.next_reports = now + 0.02
+                for attendee in self.attendees:
+                    attendee.report(now)
+            if now >= next_read:
+                next_read = now + READ_EVERY
+                for fd, _ in self.epoll.poll(0):
+                    attendee, client = self.by_fd[fd]
+                    self._read(attendee, client)
+            if now >= end:
+                return
+            # Not in `poll`: that has the server pay for waking us with each packet, which is loopback's price alone.
+            time.sleep(max(0.0, min(due, next_read) - time.monotonic()))
+
+    def _send(self, client: Client, packets: list[bytes]) -> None:
+        assert client.outbound is not None
+        protect, send, sent_at, clock = client.outbound.protect, client.socket.send, self.sent_at, time.time_ns
+        for packet in packets:
+            protected = protect(packet + TRAILER.pack(MARK, len(sent_at)))
+            sent_at.append(clock())
+            send(protected)
+
+    def _read(self, attendee: Attendee, client: Client) -> None:
+        """Everything that waits in the socket."""
+        received = attendee.received if client is attendee.down else None
+        buffer, receive = self.buffer, client.socket.recvmsg_into
+        while True:
+            try:
+                size, ancillary, _, _ = receive([buffer], 64)
+            except BlockingIOError:
+                return
+            except ConnectionRefusedError:
+                continue
+            if size < 12 or buffer[0] & 0xC0 != 0x80 or 192 <= buffer[1] <= 223:
+                attendee.take_other(client, bytes(buffer[:size]))
+                continue
+            if received is None or not ancillary:
+                continue  # it came before this socket was told to stamp what comes
+            _, kind, number, _, ssrc = HEADER(buffer)
+            kind &= 0x7F
+            if kind != received.video_type and kind != received.audio_type:
+                continue  # a repair, or padding that measures the way
+            counts = attendee.streams.get(ssrc)
+            if counts is None:
+                counts = attendee.streams[ssrc] = Counted()
+            counts.add(number)
+            seconds, nanoseconds = STAMP(ancillary[0][2])
+            at = seconds * 1_000_000_000 + nanoseconds
+            if kind == received.video_type:
+                attendee.video_octets += size
+                if received.transport_cc_id:
+                    place = find_extension(buffer, received.transport_cc_id)
+                    if place:
+                        attendee.note_arrival(buffer[place] << 8 | buffer[place + 1], at)
+            attendee.until_sample -= 1
+            if not attendee.until_sample:
+                attendee.until_sample = SAMPLE_ONE_IN
+                self._sample(client, bytes(buffer[:size]), at)
+
+    def _sample(self, client: Client, data: bytes, at: int) -> None:
+        assert client.inbound is not None
+        mark, number = TRAILER.unpack(client.inbound.unprotect(data)[-TRAILER.size :])
+        if mark == MARK and number >= self.count_from:
+            self.latencies.append(at - self.sent_at[number])
+
+
+def find_extension(packet: bytearray, identifier: int) -> int:
+    """Where the value of a one-byte extension begins (RFC 8285 section 4.2); 0 if it is not there."""
+    if not packet[0] & 0x10 or packet[12] != 0xBE or packet[13] != 0xDE:
+        return 0
+    position, end = 16, 16 + 4 * (packet[14] << 8 | packet[15])
+    while position < end:
+        head = packet[position]
+        if head >> 4 == identifier:
+            return position + 1
+        position += 1 if head == 0 else 2 + (head & 15)
+    return 0
+
+
+def measure(make: Callable[[], MeetingPeer], size: int, rooms: int, seconds: float, warm_up: float) -> dict[str, Any]:
+    os.sched_setaffinity(0, {GENERATOR_CORE})
+    peer = make()
+    peer.start(SERVER_CORE)
+    clients: list[Client] = []
+    meeting = Meeting()
+    try:
+        host, people = own_address(), size * rooms
+        whos = [Participant(n // size, n % size, Offer(first_ssrc=0x10000000 + 16 * n)) for n in range(people)]
+        for room in range(rooms):
+            peer.open_room(room)
+        for number, who in enumerate(whos):
+            source = Simulcast(who.offer)
+            clients.append(client := Client(host))
+            peer.send_all(who, client)
+            # Cameras do not take their pictures in step.
+            meeting.add(Attendee(client, source, time.monotonic() + number / people / FPS))
+            meeting.run(0.0)
+        meeting.run(0.5)  # a peer may offer nothing before media arrive
+        for who, attendee in zip(whos, meeting.attendees, strict=True):
+            if isinstance(peer, Echo):
+                client = attendee.up
+            else:
+                clients.append(client := Client(host))
+            attendee.receive(client, peer.receive_all(who, client))
+            meeting.watch(attendee, client)
+            meeting.run(0.0)
+        meeting.run(warm_up)
+        meeting.start_counting()
+        cpu, own, start = cpu_seconds(peer.pid), time.process_time(), time.monotonic()
+        meeting.run(seconds)
+        cpu, own, took = cpu_seconds(peer.pid) - cpu, time.process_time() - own, time.monotonic() - start
+        row = {"server": peer.name, "rooms": rooms, "people": size} | figures(meeting, cpu, own, took)
+        return row | {"layer_kbit": None} if isinstance(peer, Echo) else row  # all layers came back
+    finally:
+        meeting.epoll.close()
+        for client in clients:
+            client.close()
+        peer.stop()
+        os.sched_setaffinity(0, set(range(os.cpu_count() or 1)))
+
+
+def figures(meeting: Meeting, cpu: float, own: float, took: float) -> dict[str, Any]:
+    people = len(meeting.attendees)
+    expected = sum(attendee.received.streams for attendee in meeting.attendees if attendee.received)
+    streams = [counts for attendee in meeting.attendees for counts in attendee.streams.values()]
+    got = sum(counts.packets for counts in streams)
+    span = sum(counts.last - counts.first + 1 for counts in streams)
+    # Of a stream that did not come at all, everything counts as lost.
+    lost = 1 - got / max(span, 1) * min(1.0, len(streams) / max(expected, 1))
+    latencies = [nanoseconds / 1e6 for nanoseconds in sorted(meeting.latencies)]
+    octets = sum(attendee.video_octets for attendee in meeting.attendees)
+    return {
+        "cpu_percent_each": 100 * cpu / took / people,
+        "cpu_percent": 100 * cpu / took,
+        "us_per_packet": 1e6 * cpu / max(got, 1),
+        "p50_ms": percentile(latencies, 50),
+        "p95_ms": percentile(latencies, 95),
+        "p99_ms": percentile(latencies, 99),
+        "layer_kbit": 8 * octets / took / 1000 / max(expected / 2, 1),
+        "loss_percent": 100 * lost,
+        "packets_out_s": got / took,
+        "generator_percent": 100 * own / took,
+    }
