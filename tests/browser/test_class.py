@@ -78,22 +78,24 @@ def screen_size(viewer: Person, sharer: Person) -> tuple[int, int]:
     return 0, 0
 
 
-def test_a_1280x720_simulcast_camera_arrives_in_its_best_layer(person: MakePerson) -> None:
+def test_a_1280x720_simulcast_camera_arrives_in_the_layer_that_fits_its_tile(person: MakePerson) -> None:
     teacher = person("teacher", 0, size=(1280, 720))
     student = person("student1", 1)
     teacher.enter()
     student.enter()
     student.wait_to_see(teacher)
-    wait_until(
-        lambda: any(
-            row["participant_id"] == teacher.participant_id and row.get("frameWidth") == 1280
+
+    def arrives(widths: set[int]) -> bool:
+        return any(
+            row["participant_id"] == teacher.participant_id and row.get("frameWidth") in widths
             for row in student.stats()
-            if row["direction"] == "recv"
-        ),
-        within=40,
-        what="the 1280x720 layer arriving",
-    )
-    assert student.decoded_rate([teacher.participant_id])[teacher.participant_id] >= 10
+            if row["direction"] == "recv" and row["source"] == "camera"
+        )
+
+    for window, widths in (((1920, 1080), {1280}), ((640, 480), {320, 640}), ((1920, 1080), {1280})):
+        student.page.set_viewport_size({"width": window[0], "height": window[1]})
+        wait_until(lambda widths=widths: arrives(widths), within=40, what=f"a picture {widths} wide in {window}")
+        assert student.decoded_rate([teacher.participant_id])[teacher.participant_id] >= 10
 
 
 @pytest.fixture
