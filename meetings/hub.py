@@ -89,6 +89,12 @@ class Hub:
         self._write_to_all(Frame(frame))
         await self.hubs.tell(self.code, kind="fleeting", frame=frame)
 
+    def send_here(self, event: str, data: dict[str, Any]) -> Frame:
+        """To the sockets of this process alone, unnumbered: for what each process learns by itself."""
+        frame = Frame(fleeting(body_of(event, data)))
+        self._write_to_all(frame)
+        return frame
+
     async def send_to(self, participant_id: str, event: str, data: dict[str, Any]) -> None:
         """To one participant, wherever the socket is, unnumbered."""
         frame = fleeting(body_of(event, data))

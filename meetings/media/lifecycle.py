@@ -67,6 +67,7 @@ async def joined(session: RoomSession, answer: dict[str, Any]) -> None:
     else:
         answer["rtp_capabilities"] = room.client.welcome.rtp_capabilities
         answer["media"] = alive(room.epoch, state)
+    session.after_answer(lambda: room.tell_speakers_to(session))
 
 
 @on_leave

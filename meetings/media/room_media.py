@@ -23,6 +23,8 @@ from meetings.media.hooks import on_media_restart, on_recording_failed, on_recor
 from meetings.media.placement import Order, Placed, Placement, Placements
 from meetings.media.pool import WorkerPool
 from meetings.media.session_media import SessionMedia
+from meetings.session import RoomSession
+from meetings.wire import Frame
 from sfu.client import WorkerClient
 from sfu.protocol import (
     EVENTS,
@@ -40,6 +42,7 @@ from sfu.protocol import (
     ReleaseRoom,
     Request,
     RoomState,
+    SpeakersChanged,
     StartRecording,
 )
 
@@ -58,6 +61,7 @@ class RoomMedia:
         self.hub = hub
         self.code = hub.code
         self.announcer = Announcer(hub)
+        self.speaking: Frame | None = None  # what was told last of who speaks; None: nobody does
         self.placement: Placement | None = None
         self.client: WorkerClient | None = None
         self.peers: dict[str, SessionMedia] = {}
@@ -131,9 +135,11 @@ class RoomMedia:
 
     async def _open_on(self, placed: Placed) -> WorkerClient:
         known = await self.hub.live.producers()  # before the worker tells: what is made in between is in neither
+        same = placed.placement == self.placement
+        if not same and self.speaking is not None:  # as the worker told that has the room no longer
+            self._tell_speakers(SpeakersChanged(room=self.code, speaker=None, levels={}))
         client = await self._pool.client(placed)
         state: RoomState = await client.request(OpenRoom(room=self.code))
-        same = placed.placement == self.placement
         if not same:
             for media in self.peers.values():
                 media.forget()
@@ -273,7 +279,7 @@ class RoomMedia:
 
     def reset(self) -> None:
         """The class has ended: its room is closed by the process that ended it. Another class may come."""
-        self.placement, self.client = None, None
+        self.placement, self.client, self.speaking = None, None, None
         self.peers = {}
 
     async def close(self) -> None:
@@ -288,7 +294,20 @@ class RoomMedia:
     def heard(self, event: EVENTS) -> None:
         if isinstance(event, ProducerClosed):
             self._closed_lately.append(event.producer_id)
-        self._events.put_nowait(event)
+        if isinstance(event, SpeakersChanged):
+            self._tell_speakers(event)  # at once: news that waited for Redis would come too late, and many together
+        else:
+            self._events.put_nowait(event)
+
+    def _tell_speakers(self, event: SpeakersChanged) -> None:
+        """To the sockets of this process: every process that has people in the room hears the worker itself."""
+        told = self.hub.send_here("speaker:active", {"participant_id": event.speaker, "levels": event.levels})
+        self.speaking = told if event.speaker or event.levels else None
+
+    def tell_speakers_to(self, session: RoomSession) -> None:
+        """Who joins in the middle of a sentence need not wait for the next one."""
+        if self.speaking is not None:
+            session.wire.write(self.speaking)
 
     def has_closed(self, producer_id: str) -> bool:
         """It closed before it could be announced."""

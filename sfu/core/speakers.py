@@ -39,13 +39,13 @@ _SHORT = (1 << SHORT) - 1
 
 class SpeakerChange(NamedTuple):
     active: str | None  # who holds the floor; None: nobody for two seconds
-    levels: dict[str, int]  # dB above silence (0-127) of all who speak now
+    levels: dict[str, int]  # of all who speak now: dB above silence (0-127) of the newest packet that was speech
 
 
 class Voice:
     """One source: a bit for each of the last hundred slots, the newest lowest; set where it spoke."""
 
-    __slots__ = ("admitted_at", "history", "loud_at", "loudness", "noise", "slot")
+    __slots__ = ("admitted_at", "history", "loud_at", "loudness", "noise", "said", "slot")
 
     def __init__(self) -> None:
         self.history = 0
@@ -53,6 +53,7 @@ class Voice:
         self.noise = NOISE_AT_FIRST
         self.loudness = 0.0
         self.loud_at = -1e9  # when it last spoke
+        self.said = 0  # how loud that was
         self.admitted_at = 0.0  # when it was last begun to be forwarded
 
     def hear(self, loudness: int, now: float) -> bool:
@@ -74,6 +75,7 @@ class Voice:
         self.loudness += (loudness - self.loudness) * SMOOTHING * (passed or 1)
         if spoken:
             self.loud_at = now
+            self.said = loudness
         return spoken
 
     def spoken(self, now: float) -> int:
@@ -170,7 +172,7 @@ class Speakers:
             return None
         self._told, self._told_active = frozenset(speaking), self.active
         self._next_look = now + CHANGE_INTERVAL
-        return SpeakerChange(self.active, {source: round(voice.loudness) for source, voice in speaking.items()})
+        return SpeakerChange(self.active, {source: voice.said for source, voice in speaking.items()})
 
     def _choose(self, now: float) -> None:
         audible = self._audible

@@ -110,6 +110,8 @@ def run(**environ: str) -> subprocess.CompletedProcess[str]:
         ({"SFU_CONTROL_SECRET": SECRET, "SFU_PORT": "65536"}, "SFU_PORT"),
         ({"SFU_CONTROL_SECRET": SECRET, "SFU_WORKER_ID": "a b"}, "SFU_WORKER_ID"),
         ({"SFU_CONTROL_SECRET": SECRET, "SFU_LISTEN_IP": "localhost"}, "SFU_LISTEN_IP"),
+        ({"SFU_CONTROL_SECRET": SECRET, "SFU_LOUDEST": "0"}, "SFU_LOUDEST"),
+        ({"SFU_CONTROL_SECRET": SECRET, "SFU_LOUDEST": "51"}, "SFU_LOUDEST"),
         ({"SFU_CONTROL_SECRET": SECRET, "SFU_ANNOUNCED_IPS": "192.0.2.1,example.org"}, "SFU_ANNOUNCED_IPS"),
     ],
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 from sfu.core.producer import Producer
 from sfu.protocol import SpeakersChanged
 from tests.sfu.network import FakeNetwork
-from tests.sfu.peer import OpusSender, opus_parameters
+from tests.sfu.peer import OpusSender, PeerTransport, opus_parameters
 
 ROOM_TONE = 68  # what a microphone hears when nobody speaks
 SPEECH = 30
@@ -70,3 +73,21 @@ class Conversation:
             if event.speaker != held[-1]:
                 held.append(event.speaker)
         return held[1:]
+
+
+@contextlib.asynccontextmanager
+async def speaking(transport: PeerTransport, voice: OpusSender, level: int = SPEECH) -> AsyncIterator[None]:
+    """A packet every 20 ms, on a real connection."""
+
+    async def speak() -> None:
+        voice.level = level
+        while True:
+            transport.send_rtp(voice.packet())
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(speak())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
