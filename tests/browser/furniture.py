@@ -30,7 +30,8 @@ def furnish() -> dict[str, Any]:
 
     course = Course.objects.get(slug="demo-course")
     for number, title in enumerate(["The cell", "Light and leaves: how plants eat", "Rivers", "数学入門"]):
-        services.create_course(by=teacher, title=title, description="What it is about. " * 4 * number)
+        small = services.create_course(by=teacher, title=title, description="What it is about. " * 4 * number)
+    Lesson.objects.create(course=small, title="Numbers", starts_at=now + timedelta(days=9))
     for number in range(14):
         person = User.objects.create(username=f"pupil{number}", first_name="Pupil", last_name=f"Number {number}")
         Enrolment.objects.create(course=course, user=person)
@@ -49,7 +50,7 @@ def furnish() -> dict[str, Any]:
     full = Room.objects.create(code="full-class", title="Full", lesson=lesson("Full", timedelta(0)),
                                created_by=teacher, capacity=0)  # fmt: skip
     member = Participant.objects.create(room=room, public_id="p1", user=student, name="student1", role="attendee")
-    Attendance.objects.create(participant=member, session="s1", left_at=now, reason="left")
+    Attendance.objects.create(participant=member, session="s1", left_at=now + timedelta(minutes=9), reason="left")
     ChatMessage.objects.create(room=room, participant=member, public_id="m1", message="Good morning!")
 
     recordings = {}
@@ -74,9 +75,9 @@ def furnish() -> dict[str, Any]:
         "room": room.code,
         "full": full.code,
         "enrolment": Enrolment.objects.get(course=course, user=student).pk,
-        "user": student.pk,
         "recordings": recordings,
-        "admin": {f"{m._meta.app_label}/{m._meta.model_name}": m._default_manager.first().pk for m in models},
+        "admin": {f"{m._meta.app_label}/{m._meta.model_name}": m._default_manager.first().pk for m in models}
+        | {"classroom/course": small.pk},  # its form holds its lessons, and the demo's has many
     }
 
 
