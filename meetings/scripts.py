@@ -142,7 +142,7 @@ return reply
 )
 
 # KEYS people sessions sockets leases; ARGV pid wanted-session new-session socket person-json capacity lease
-# -> {joined/returned/replaced/full, session, the socket that counted until now or ''}
+# -> {joined/returned/replaced/full/stale, session, the socket that counted until now or ''}
 ENTER = (
     NOTE
     + """
@@ -153,8 +153,11 @@ local capacity = tonumber(ARGV[6])
 local present = redis.call('ZCOUNT', KEYS[4], seconds(), '+inf')
 if not known and capacity > 0 and present >= capacity then return {'full', '', ''} end
 local old_socket = redis.call('HGET', KEYS[3], pid) or ''
+local current = redis.call('HGET', KEYS[2], pid)
+-- A tab that slept while another took its place must not throw that one out when it wakes.
+if known and wanted ~= '' and wanted ~= current and old_socket ~= '' then return {'stale', '', ''} end
 local person, outcome, session = cjson.decode(ARGV[5]), 'joined', fresh
-if known and redis.call('HGET', KEYS[2], pid) == wanted then
+if known and current == wanted then
     local before = cjson.decode(known)
     person.joined_at = before.joined_at
     for name, value in pairs(person) do before[name] = value end

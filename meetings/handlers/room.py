@@ -88,6 +88,9 @@ async def _enter(session: RoomSession, message: RoomJoin) -> Entered:
     )
     if entered.outcome == "full":
         raise Refused("meeting_full", "This class is full.")
+    if entered.outcome == "stale":
+        session.close(CLOSE_REPLACED)
+        raise Refused("wrong_state", "You are in this class in another tab.")
     session.session_id, role = entered.session, session.role
     try:
         admission = await in_database(services.admit)(participant.pk, display_name=name, session=entered.session)

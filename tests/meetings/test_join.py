@@ -129,6 +129,25 @@ async def test_another_tab_of_the_same_person_replaces_the_first(join):
     assert await attendance() == [("Sam", "replaced", False), ("Sam", "", True), ("Tina", "", True)]
 
 
+async def test_a_tab_that_slept_while_another_took_its_place_does_not_throw_that_one_out(join, enter):
+    first = await join("sam")
+    await first.close()
+    second = await join("sam")
+    back = await enter("sam")
+    await back.send("room:join", {"session": first.answer["session"]})
+    assert await back.until_closed() == 4009
+    assert second.closed is None
+    await second.do("chat:send", {"message": "still here"})
+
+
+async def test_a_session_that_was_replaced_comes_in_anew_when_nobody_is_there_any_more(join, enter):
+    first = await join("sam")
+    second = await join("sam")
+    await second.close()
+    back = await enter("sam")
+    assert (await back.join(session=first.answer["session"]))["session"] != first.answer["session"]
+
+
 async def test_leaving_is_told_and_closes_the_interval(join):
     tina, sam = await join("tina"), await join("sam")
     await sam.do("room:leave")
