@@ -81,8 +81,9 @@ def serve(pipe: Connection, host: str) -> None:
     pipe.send(sock.getsockname()[1])
     receiver = Receiver(sock)
     forwarder = _Forwarder(sock.fileno())
+    sources: list[Any] = [sock, pipe]
     while True:
-        ready, _, _ = select.select([sock, pipe], [], [])
+        ready, _, _ = select.select(sources, [], [])
         if pipe in ready:
             forwarder.add(*pipe.recv())
             pipe.send("added")
