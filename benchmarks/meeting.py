@@ -7,6 +7,8 @@ late the generator reads, it is not counted. One packet in SAMPLE_ONE_IN is decr
 
 The floor sends each datagram back to its sender and does nothing else. What a server adds is its p95 less the floor's
 median in the same run. `layer_kbit` is what one receiver got of one camera: it tells which layer a server forwarded.
+`loss_percent` is what is missing in sequence numbers, `voice_percent` how much of what was said came: it falls when a
+server stands still, too. `others_percent` is the share of all cores that other processes had meanwhile.
 """
 
 from __future__ import annotations
@@ -24,7 +26,16 @@ from typing import Any
 from pylibsrtp import Error as SrtpError
 
 from benchmarks.fanout import cpu_seconds
-from benchmarks.forward import GENERATOR_CORE, READ_EVERY, REPORT_EVERY, SERVER_CORE, Counted, key_frames_asked_for
+from benchmarks.forward import (
+    CORES,
+    GENERATOR_CORE,
+    READ_EVERY,
+    REPORT_EVERY,
+    SERVER_CORE,
+    Counted,
+    key_frames_asked_for,
+)
+from benchmarks.machine import OtherWork
 from benchmarks.media_source import FPS, LAYERS, Offer, Simulcast
 from benchmarks.peers import MeetingPeer, Participant, Received, own_address
 from benchmarks.peers.echo import Echo
@@ -45,7 +56,7 @@ STAMP = struct.Struct("=qq").unpack_from
 HEADER = struct.Struct("!BBHII").unpack_from
 FIGURES = [
     "cpu_percent_each", "cpu_percent", "us_per_packet", "p50_ms", "p95_ms", "p99_ms", "layer_kbit", "loss_percent",
-    "packets_out_s", "generator_percent",
+    "voice_percent", "packets_out_s", "generator_percent", "others_percent",
 ]  # fmt: skip
 
 
@@ -93,7 +104,7 @@ class Attendee:
         self.source = source
         self.received: Received | None = None  # nothing yet
         self.streams: dict[int, Counted] = {}
-        self.video_octets = 0
+        self.video_octets = self.voices = 0
         self.until_sample = SAMPLE_ONE_IN
         self.next_frame = self.next_voice = self.next_report = self.next_feedback = start
         self.arrivals: dict[int, int] = {}  # transport-wide number, unwrapped, to nanoseconds
@@ -172,8 +183,9 @@ class Meeting:
     def start_counting(self) -> None:
         self.count_from = len(self.sent_at)
         self.latencies: list[int] = []  # nanoseconds
+        self.voices_sent = 0
         for attendee in self.attendees:
-            attendee.streams, attendee.video_octets = {}, 0
+            attendee.streams, attendee.video_octets, attendee.voices = {}, 0, 0
 
     def add(self, attendee: Attendee) -> None:
         self.attendees.append(attendee)
@@ -197,6 +209,7 @@ class Meeting:
                 if now >= attendee.next_voice:
                     attendee.next_voice = max(attendee.next_voice + 0.02, now - 0.1)
                     self._send(attendee.up, attendee.source.next_voice())
+                    self.voices_sent += 1
                 due = min(due, attendee.next_frame, attendee.next_voice)
             if now >= self.next_reports:
                 self.next_reports = now + 0.02
@@ -252,6 +265,8 @@ class Meeting:
                     place = find_extension(buffer, received.transport_cc_id)
                     if place:
                         attendee.note_arrival(buffer[place] << 8 | buffer[place + 1], at)
+            else:
+                attendee.voices += 1
             attendee.until_sample -= 1
             if not attendee.until_sample:
                 attendee.until_sample = SAMPLE_ONE_IN
@@ -306,28 +321,32 @@ def measure(make: Callable[[], MeetingPeer], size: int, rooms: int, seconds: flo
             meeting.run(0.0)
         meeting.run(warm_up)
         meeting.start_counting()
+        others = OtherWork()
         cpu, own, start = cpu_seconds(peer.pid), time.process_time(), time.monotonic()
         meeting.run(seconds)
         cpu, own, took = cpu_seconds(peer.pid) - cpu, time.process_time() - own, time.monotonic() - start
         row = {"server": peer.name, "rooms": rooms, "people": size} | figures(meeting, cpu, own, took)
+        row["others_percent"] = others.percent(cpu + own)
         return row | {"layer_kbit": None} if isinstance(peer, Echo) else row  # all layers came back
     finally:
         meeting.epoll.close()
         for client in clients:
             client.close()
         peer.stop()
-        os.sched_setaffinity(0, set(range(os.cpu_count() or 1)))
+        os.sched_setaffinity(0, CORES)
 
 
 def figures(meeting: Meeting, cpu: float, own: float, took: float) -> dict[str, Any]:
     people = len(meeting.attendees)
-    expected = sum(attendee.received.streams for attendee in meeting.attendees if attendee.received)
+    received = [attendee.received for attendee in meeting.attendees if attendee.received]
+    cameras, voices = sum(one.cameras for one in received), sum(one.voices for one in received)
     streams = [counts for attendee in meeting.attendees for counts in attendee.streams.values()]
     got = sum(counts.packets for counts in streams)
     span = sum(counts.last - counts.first + 1 for counts in streams)
     # Of a stream that did not come at all, everything counts as lost.
-    lost = 1 - got / max(span, 1) * min(1.0, len(streams) / max(expected, 1))
+    lost = 1 - got / max(span, 1) * min(1.0, len(streams) / max(cameras + voices, 1))
     latencies = [nanoseconds / 1e6 for nanoseconds in sorted(meeting.latencies)]
+    heard = sum(attendee.voices for attendee in meeting.attendees)
     octets = sum(attendee.video_octets for attendee in meeting.attendees)
     return {
         "cpu_percent_each": 100 * cpu / took / people,
@@ -336,8 +355,9 @@ def figures(meeting: Meeting, cpu: float, own: float, took: float) -> dict[str, 
         "p50_ms": percentile(latencies, 50),
         "p95_ms": percentile(latencies, 95),
         "p99_ms": percentile(latencies, 99),
-        "layer_kbit": 8 * octets / took / 1000 / max(expected / 2, 1),
+        "layer_kbit": 8 * octets / took / 1000 / max(cameras, 1),
         "loss_percent": 100 * lost,
+        "voice_percent": 100 * heard / max(voices * meeting.voices_sent / people, 1),
         "packets_out_s": got / took,
         "generator_percent": 100 * own / took,
     }

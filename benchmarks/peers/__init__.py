@@ -44,12 +44,14 @@ class Participant:
 
 @dataclass(frozen=True)
 class Received:
-    """What a participant must know of what he gets: payload types, the id of the transport-wide number (0: none)."""
+    """What a participant must know of what he gets: payload types, the id of the transport-wide number (0: none), and
+    how many streams of either kind."""
 
     video_type: int
     audio_type: int
     transport_cc_id: int
-    streams: int
+    cameras: int
+    voices: int
 
 
 class MeetingPeer(Protocol):

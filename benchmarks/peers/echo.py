@@ -44,7 +44,7 @@ class Echo:
         client.socket.setblocking(False)
 
     def receive_all(self, who: Participant, client: Client) -> Received:
-        return Received(who.offer.video_type, who.offer.audio_type, 0, len(LAYERS) + 1)
+        return Received(who.offer.video_type, who.offer.audio_type, 0, len(LAYERS), 1)
 
     def stop(self) -> None:
         self.process.terminate()
