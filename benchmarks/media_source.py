@@ -136,11 +136,20 @@ class Source:
         video, audio = (Extensions({mid_id: mid.encode()}) for mid in (video_mid, audio_mid))
         self.video = VideoStream(VIDEO_SSRC, video_type, video, video_frames())
         self.voice = VoiceStream(AUDIO_SSRC, audio_type, audio)
+        self.key_frames_apart = 0.0  # seconds: an encoder makes none sooner, however often it is asked
+        self.key_frames = 0
+        self._key_frame_wanted, self._key_frame_at = False, 0.0
 
     def ask_for_key_frame(self) -> None:
-        self.video.frame = 0
+        self._key_frame_wanted = True
 
     def next_frame(self) -> list[bytes]:
+        now = time.monotonic()
+        if self._key_frame_wanted and now - self._key_frame_at >= self.key_frames_apart:
+            self.video.frame = 0
+        if self.video.frame == 0:
+            self._key_frame_wanted, self._key_frame_at = False, now
+            self.key_frames += 1
         return self.video.next_frame()
 
     def next_voice(self) -> list[bytes]:

@@ -28,8 +28,10 @@ def frame(opcode: int, payload: bytes) -> bytes:
 class WebSocket(asyncio.Protocol):
     """Answers pings, counts frames, hands text to `on_text` if there is one; decodes nothing that nobody asked for."""
 
-    def __init__(self, host: str, path: str, on_text: Callable[[bytes], None] | None = None) -> None:
-        self.host, self.path, self.on_text = host, path, on_text
+    def __init__(
+        self, host: str, path: str, on_text: Callable[[bytes], None] | None = None, *, protocol: str = ""
+    ) -> None:
+        self.host, self.path, self.on_text, self.protocol = host, path, on_text, protocol
         self.buffer = bytearray()
         self.frames = 0
         self.close_code: int | None = None
@@ -41,9 +43,10 @@ class WebSocket(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         key = base64.b64encode(os.urandom(16)).decode()
+        protocol = f"Sec-WebSocket-Protocol: {self.protocol}\r\n" if self.protocol else ""
         transport.write(
             f"GET {self.path} HTTP/1.1\r\nHost: {self.host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{protocol}\r\n".encode()
         )
 
     def data_received(self, data: bytes) -> None:
@@ -96,8 +99,12 @@ class WebSocket(asyncio.Protocol):
         self.transport.write(frame(TEXT, json.dumps(message).encode()))
 
 
-async def connect(host: str, port: int, path: str, on_text: Callable[[bytes], None] | None = None) -> WebSocket:
+async def connect(
+    host: str, port: int, path: str, on_text: Callable[[bytes], None] | None = None, *, protocol: str = ""
+) -> WebSocket:
     loop = asyncio.get_running_loop()
-    _, socket = await loop.create_connection(lambda: WebSocket(f"{host}:{port}", path, on_text), host, port)
+    _, socket = await loop.create_connection(
+        lambda: WebSocket(f"{host}:{port}", path, on_text, protocol=protocol), host, port
+    )
     await socket.opened
     return socket

@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.media_source import LAYERS, Source
 from benchmarks.peers import Participant, Received, die_with_parent, free_port, own_address, pin
+from benchmarks.peers.doors import JanusDoor
 from benchmarks.peers.sdp import LEVEL_URI, MID_URI, RID_URI, TRANSPORT_CC_URI, Section, remote, sections, write
 from benchmarks.webrtc_client import Client
 
@@ -24,8 +25,8 @@ MEETING = 2000  # the first of the meetings' rooms
 class Janus:
     name = "janus videoroom"
 
-    def __init__(self) -> None:
-        self.port = free_port()
+    def __init__(self, *, websocket: bool = False) -> None:
+        self.port, self.websocket_port = free_port(), free_port() if websocket else 0
         self.folder = tempfile.TemporaryDirectory()
         self.sessions: list[tuple[int, int]] = []
         self.publishers: dict[int, list[tuple[int, int]]] = defaultdict(list)  # (participant, id) of each room
@@ -39,8 +40,11 @@ class Janus:
             'plugins: { disable = "libjanus_audiobridge.so,libjanus_echotest.so,libjanus_recordplay.so,'
             "libjanus_sip.so,libjanus_nosip.so,libjanus_streaming.so,libjanus_textroom.so,libjanus_videocall.so,"
             'libjanus_voicemail.so,libjanus_lua.so,libjanus_duktape.so" }\n'
-            'transports: { disable = "libjanus_websockets.so,libjanus_pfunix.so,libjanus_rabbitmq.so,'
-            'libjanus_mqtt.so,libjanus_nanomsg.so" }\n'
+            f'transports: {{ disable = "{"" if self.websocket_port else "libjanus_websockets.so,"}libjanus_pfunix.so,'
+            'libjanus_rabbitmq.so,libjanus_mqtt.so,libjanus_nanomsg.so" }\n'
+        )
+        (folder / "janus.transport.websockets.jcfg").write_text(
+            f'general: {{ json = "compact" ws = true ws_port = {self.websocket_port} ws_ip = "127.0.0.1" }}\n'
         )
         (folder / "janus.transport.http.jcfg").write_text(
             f'general: {{ json = "compact" http = true port = {self.port} ip = "127.0.0.1" https = false }}\n'
@@ -122,6 +126,9 @@ class Janus:
         self.message(where, {"request": "start"}, answer)
         client.connect(remote(offer, own_address()))
 
+    def door(self) -> JanusDoor:
+        return JanusDoor(self.websocket_port, ROOM, self.publisher)
+
     # --- meetings ---
 
     def open_room(self, room: int) -> None:
@@ -164,7 +171,7 @@ class Janus:
         client.connect(remote(offer, own_address()))
         types = {section.kind: section.payload_type for section in theirs}
         ids = [section.extensions.get(TRANSPORT_CC_URI, 0) for section in theirs]
-        return Received(types["video"], types["audio"], max(ids), len(theirs))
+        return Received(types["video"], types["audio"], max(ids), len(streams), len(streams))
 
     def stop(self) -> None:
         self.process.terminate()

@@ -16,8 +16,9 @@ from typing import Any
 
 from benchmarks.media_source import AUDIO_SSRC, LAYERS, VIDEO_SSRC, Offer, Source
 from benchmarks.peers import Participant, Received, die_with_parent, free_port, own_address, pin
+from benchmarks.peers.doors import LecternDoor, dtls_parameters, worker_address
 from benchmarks.peers.sdp import LEVEL_URI, MID_URI, RID_URI, TRANSPORT_CC_URI
-from benchmarks.webrtc_client import Client, Remote, fingerprint
+from benchmarks.webrtc_client import Client
 from sfu import protocol
 from sfu.client import WorkerClient
 from tests.redis_server import running_redis
@@ -44,10 +45,15 @@ class Lectern:
             **os.environ,
             "SFU_WORKER_ID": "bench", "SFU_PORT": str(free_port()), "SFU_LISTEN_IP": "0.0.0.0",  # noqa: S104
             "SFU_ANNOUNCED_IPS": own_address(), "SFU_CONTROL_PORT": str(port), "SFU_CONTROL_SECRET": secret,
-            "REDIS_URL": redis.url, "LECTERN_DATA": str(folder),
+            "REDIS_URL": redis.url, "LECTERN_DATA": str(folder), "LOG_FORMAT": "json",
         }  # fmt: skip
-        self.process = subprocess.Popen([sys.executable, "-m", "sfu"], env=environ, preexec_fn=die_with_parent)
+        self.log = folder / "worker.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "sfu"], env=environ, stderr=log, preexec_fn=die_with_parent
+            )
         self.pid = self.process.pid
+        self.control_port, self.secret = port, secret
         self.client = self.loop.run_until_complete(self._connect(port, secret))
         pin(self.pid, core)
         self.capabilities = self.client.welcome.rtp_capabilities
@@ -62,7 +68,7 @@ class Lectern:
                 )  # fmt: skip
             except protocol.InvalidRequest:
                 await asyncio.sleep(0.1)
-        raise TimeoutError("the media worker did not open its control port")
+        raise TimeoutError(f"the media worker did not open its control port: {self.log.read_text()}")
 
     def ask(self, request: protocol.Request) -> Any:
         return self.loop.run_until_complete(self.client.request(request))
@@ -72,7 +78,7 @@ class Lectern:
         made = self.ask(protocol.CreateTransport(room=room, peer=peer, direction=direction))
         dtls = dtls_parameters()
         self.ask(protocol.ConnectTransport(room=room, peer=peer, transport_id=made.transport_id, dtls_parameters=dtls))
-        client.connect(remote(made))
+        client.connect(worker_address(made))
         return str(made.transport_id)
 
     def _codec(self, mime: str) -> dict[str, Any]:
@@ -130,6 +136,9 @@ class Lectern:
             )
             self.ask(protocol.ResumeConsumer(room=room, peer=peer, consumer_id=made.consumer_id))
 
+    def door(self) -> LecternDoor:
+        return LecternDoor(self.control_port, self.secret, ROOM, self.producers)
+
     # --- meetings ---
 
     def open_room(self, room: int) -> None:
@@ -164,27 +173,19 @@ class Lectern:
             video_type=self._codec("video/vp8")["preferredPayloadType"],
             audio_type=self._codec("audio/opus")["preferredPayloadType"],
             transport_cc_id=next(e["preferredId"] for e in extensions if e["uri"] == TRANSPORT_CC_URI),
-            streams=len(others),
+            cameras=len(others) // 2,
+            voices=len(others) // 2,
         )
 
     def stop(self) -> None:
         self.loop.run_until_complete(self.client.close())
         self.process.terminate()
         self.process.wait(10)
+        for line in self.log.read_text().splitlines():
+            if '"level": "info"' not in line:  # a line for everybody who comes
+                print(line, file=sys.stderr)
         self.cleanup.close()
         self.loop.close()
-
-
-def dtls_parameters() -> dict[str, Any]:
-    return {"role": "client", "fingerprints": [{"algorithm": "sha-256", "value": fingerprint()}]}
-
-
-def remote(made: protocol.TransportMade) -> Remote:
-    """Where and how to reach a transport."""
-    candidate = next(c for c in made.ice_candidates if c["protocol"] == "udp")
-    ice = made.ice_parameters
-    address = (candidate.get("address") or candidate["ip"], candidate["port"])
-    return Remote(address, ice["usernameFragment"], ice["password"])
 
 
 def simulcast_parameters(offer: Offer) -> dict[str, Any]:
