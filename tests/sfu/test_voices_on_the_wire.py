@@ -88,9 +88,9 @@ async def test_a_large_room_gets_five_voices_and_its_recording_all(worker: LoopW
     await down.packets(50)
     assert len({header.ssrc for header in down.headers()}) == 5
     assert len(down.rtp) == 50
-    # One who was silent begins to speak, while five do: there is no place for him.
+    # One who was silent begins to speak, just after the five did: there is no place for him.
     voices[0].level = SPEECH
-    for speaker, voice in zip(speakers, voices, strict=True):
+    for speaker, voice in reversed(list(zip(speakers, voices, strict=True))):
         speaker.up.send_rtp(voice.packet())
     await down.packets(55)
     await until(lambda: received(77))
