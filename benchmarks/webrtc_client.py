@@ -50,6 +50,7 @@ def context() -> SSL.Context:
     return made
 
 
+@functools.cache
 def fingerprint() -> str:
     """sha-256, as signaling carries it."""
     return str(next(f.value for f in certificate().getFingerprints() if f.algorithm == "sha-256"))

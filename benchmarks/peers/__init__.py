@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import signal
 import socket
@@ -72,6 +73,7 @@ class MeetingPeer(Protocol):
     def stop(self) -> None: ...
 
 
+@functools.cache
 def own_address() -> str:
     """An address of this machine that is no loopback where there is one: some servers do not offer 127.0.0.1."""
     for adapter in ifaddr.get_adapters():
