@@ -6,9 +6,14 @@ the kernel has it for a receiver's socket, by the kernel's stamp: one machine, o
 late the generator reads, it is not counted. One packet in SAMPLE_ONE_IN is decrypted and counted so.
 
 The floor sends each datagram back to its sender and does nothing else. What a server adds is its p95 less the floor's
-median in the same run. `layer_kbit` is what one receiver got of one camera: it tells which layer a server forwarded.
-`loss_percent` is what is missing in sequence numbers, `voice_percent` how much of what was said came: it falls when a
-server stands still, too. `others_percent` is the share of all cores that other processes had meanwhile.
+median in the same run. Everybody asks for one and the same layer of each camera, so that all servers do the same work:
+
+    layer_kbit      what one receiver got of one camera: a server that estimates what the receiver's line carries may
+                    forward a lesser layer than was asked for, and does less work then
+    loss_percent    what is missing in sequence numbers
+    voice_percent   how much of what was said came: it falls when a server stands still, too
+    late_p99_ms     how late the generator sent: late, it sends more at once than people would
+    others_percent  the share of all cores that other processes had meanwhile
 """
 
 from __future__ import annotations
@@ -37,6 +42,7 @@ from benchmarks.forward import (
 )
 from benchmarks.machine import OtherWork
 from benchmarks.media_source import FPS, LAYERS, Offer, Simulcast
+from benchmarks.media_source import SECONDS as LOOP_SECONDS
 from benchmarks.peers import MeetingPeer, Participant, Received, own_address
 from benchmarks.peers.echo import Echo
 from benchmarks.peers.janus import Janus
@@ -46,6 +52,8 @@ from benchmarks.webrtc_client import Client
 from sfu.core.transport_feedback import REFERENCE_TICKS, TransportFeedback
 
 PEERS: dict[str, Callable[[], MeetingPeer]] = {"echo": Echo, "lectern": Lectern, "janus": Janus}
+RIDS = [rid for rid, *_ in LAYERS]
+SETTLED = 0.9  # of a layer's rate
 SAMPLE_ONE_IN = 17
 FEEDBACK_EVERY = 0.1  # seconds between transport-wide feedbacks: browsers send one each 50 to 250 ms
 REPORT_BLOCKS = 31  # that one receiver report can hold
@@ -56,7 +64,7 @@ STAMP = struct.Struct("=qq").unpack_from
 HEADER = struct.Struct("!BBHII").unpack_from
 FIGURES = [
     "cpu_percent_each", "cpu_percent", "us_per_packet", "p50_ms", "p95_ms", "p99_ms", "layer_kbit", "loss_percent",
-    "voice_percent", "packets_out_s", "generator_percent", "others_percent",
+    "voice_percent", "packets_out_s", "late_p99_ms", "generator_percent", "others_percent",
 ]  # fmt: skip
 
 
@@ -69,22 +77,24 @@ class Bench(Benchmark):
         parser.add_argument("--rooms", type=int, default=1, help="so many rooms of that size at once, for more load")
         parser.add_argument("--peers", nargs="+", choices=[*PEERS], default=[*PEERS])
         parser.add_argument("--seconds", type=float, default=10.0)
-        parser.add_argument("--warm-up", type=float, default=6.0, help="seconds in which servers find the best layer")
+        parser.add_argument("--layer", choices=RIDS, default="h", help="of each camera that everybody asks for")
+        parser.add_argument("--settle", type=float, default=40.0, help="seconds to wait for those layers, at most")
         parser.add_argument("--runs", type=int, default=3, help="the median of so many runs is shown")
 
     def run(self) -> Table:
         options = self.options
+        layer = RIDS.index(options.layer)
         rates = ", ".join(f"{rate / 1e6:g}" for *_, rate in LAYERS)
         table = Table(
             f"Meetings: all send VP8 simulcast (layers of {rates} Mbit/s, told by RID) and Opus, and receive all "
-            "others; server on one core",
+            f"others, of each camera the layer of {LAYERS[layer][3] / 1e6:g} Mbit/s; server on one core",
             ["server", "rooms", "people", *FIGURES[:6], "added_p95_ms", *FIGURES[6:]],
         )
         for size in options.sizes:
             floor: float | None = None
             for name in sorted(options.peers, key=[*PEERS].index):  # the floor first
                 rows = [
-                    measure(PEERS[name], size, options.rooms, options.seconds, options.warm_up)
+                    measure(PEERS[name], size, options.rooms, layer, options.seconds, options.settle)
                     for _ in range(options.runs)
                 ]
                 row = median(rows, FIGURES)
@@ -177,12 +187,13 @@ class Meeting:
         self.epoll = select.epoll()
         self.sent_at: list[int] = []  # nanoseconds, by the number that a packet carries
         self.buffer = bytearray(4096)
-        self.next_reports = 0.0
+        self.turn = 0
         self.start_counting()
 
     def start_counting(self) -> None:
         self.count_from = len(self.sent_at)
         self.latencies: list[int] = []  # nanoseconds
+        self.late: list[float] = []  # seconds that a frame or a voice was sent after its time
         self.voices_sent = 0
         for attendee in self.attendees:
             attendee.streams, attendee.video_octets, attendee.voices = {}, 0, 0
@@ -200,30 +211,39 @@ class Meeting:
         now = time.monotonic()
         end, next_read = now + seconds, now
         while True:
+            due = min(self._send_what_is_due(), end)
+            if self.attendees:  # one at a time: nobody's packets wait for all reports
+                self.turn = (self.turn + 1) % len(self.attendees)
+                self.attendees[self.turn].report(time.monotonic())
             now = time.monotonic()
-            due = end
-            for attendee in self.attendees:
-                if now >= attendee.next_frame:
-                    attendee.next_frame = max(attendee.next_frame + 1 / FPS, now - 0.1)
-                    self._send(attendee.up, attendee.source.next_frame())
-                if now >= attendee.next_voice:
-                    attendee.next_voice = max(attendee.next_voice + 0.02, now - 0.1)
-                    self._send(attendee.up, attendee.source.next_voice())
-                    self.voices_sent += 1
-                due = min(due, attendee.next_frame, attendee.next_voice)
-            if now >= self.next_reports:
-                self.next_reports = now + 0.02
-                for attendee in self.attendees:
-                    attendee.report(now)
             if now >= next_read:
                 next_read = now + READ_EVERY
                 for fd, _ in self.epoll.poll(0):
-                    attendee, client = self.by_fd[fd]
-                    self._read(attendee, client)
-            if now >= end:
+                    self._read(*self.by_fd[fd])
+                    if time.monotonic() >= due:
+                        next_read = due  # the rest after what is to be sent
+                        break
+            if time.monotonic() >= end:
                 return
             # Not in `poll`: that has the server pay for waking us with each packet, which is loopback's price alone.
             time.sleep(max(0.0, min(due, next_read) - time.monotonic()))
+
+    def _send_what_is_due(self) -> float:
+        """The moment at which something is to be sent again."""
+        due = float("inf")
+        for attendee in self.attendees:
+            now = time.monotonic()
+            if now >= attendee.next_frame:
+                self.late.append(now - attendee.next_frame)
+                attendee.next_frame = max(attendee.next_frame + 1 / FPS, now - 0.1)
+                self._send(attendee.up, attendee.source.next_frame())
+            if now >= attendee.next_voice:
+                self.late.append(now - attendee.next_voice)
+                attendee.next_voice = max(attendee.next_voice + 0.02, now - 0.1)
+                self._send(attendee.up, attendee.source.next_voice())
+                self.voices_sent += 1
+            due = min(due, attendee.next_frame, attendee.next_voice)
+        return due
 
     def _send(self, client: Client, packets: list[bytes]) -> None:
         assert client.outbound is not None
@@ -292,7 +312,9 @@ def find_extension(packet: bytearray, identifier: int) -> int:
     return 0
 
 
-def measure(make: Callable[[], MeetingPeer], size: int, rooms: int, seconds: float, warm_up: float) -> dict[str, Any]:
+def measure(
+    make: Callable[[], MeetingPeer], size: int, rooms: int, layer: int, seconds: float, at_most: float
+) -> dict[str, Any]:
     os.sched_setaffinity(0, {GENERATOR_CORE})
     peer = make()
     peer.start(SERVER_CORE)
@@ -316,10 +338,10 @@ def measure(make: Callable[[], MeetingPeer], size: int, rooms: int, seconds: flo
                 client = attendee.up
             else:
                 clients.append(client := Client(host))
-            attendee.receive(client, peer.receive_all(who, client))
+            attendee.receive(client, peer.receive_all(who, client, layer))
             meeting.watch(attendee, client)
             meeting.run(0.0)
-        meeting.run(warm_up)
+        settle(meeting, LAYERS[layer][3], at_most)
         meeting.start_counting()
         others = OtherWork()
         cpu, own, start = cpu_seconds(peer.pid), time.process_time(), time.monotonic()
@@ -334,6 +356,19 @@ def measure(make: Callable[[], MeetingPeer], size: int, rooms: int, seconds: flo
             client.close()
         peer.stop()
         os.sched_setaffinity(0, CORES)
+
+
+def settle(meeting: Meeting, rate: float, at_most: float) -> None:
+    """Until everybody gets the layer that he asked for: a server that estimates what a line carries tries slowly."""
+    end = time.monotonic() + at_most
+    cameras = sum(attendee.received.cameras for attendee in meeting.attendees if attendee.received)
+    while time.monotonic() < end:
+        meeting.start_counting()
+        start = time.monotonic()
+        meeting.run(LOOP_SECONDS)
+        octets = sum(attendee.video_octets for attendee in meeting.attendees)
+        if 8 * octets / (time.monotonic() - start) >= SETTLED * rate * cameras:
+            return
 
 
 def figures(meeting: Meeting, cpu: float, own: float, took: float) -> dict[str, Any]:
@@ -359,5 +394,6 @@ def figures(meeting: Meeting, cpu: float, own: float, took: float) -> dict[str, 
         "loss_percent": 100 * lost,
         "voice_percent": 100 * heard / max(voices * meeting.voices_sent / people, 1),
         "packets_out_s": got / took,
+        "late_p99_ms": percentile([1000 * seconds for seconds in sorted(meeting.late)], 99),
         "generator_percent": 100 * own / took,
     }

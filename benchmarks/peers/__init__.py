@@ -66,8 +66,8 @@ class MeetingPeer(Protocol):
     def send_all(self, who: Participant, client: Client) -> None:
         """Signal and connect what he sends: a camera in three layers, and a voice."""
 
-    def receive_all(self, who: Participant, client: Client) -> Received:
-        """Signal and connect what he receives of all others, who are there already."""
+    def receive_all(self, who: Participant, client: Client, layer: int) -> Received:
+        """Signal and connect what he receives of all others, who are there already, their cameras in that layer."""
         ...
 
     def stop(self) -> None: ...

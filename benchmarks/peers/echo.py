@@ -43,7 +43,7 @@ class Echo:
         client.socket.connect((own_address(), self.port))
         client.socket.setblocking(False)
 
-    def receive_all(self, who: Participant, client: Client) -> Received:
+    def receive_all(self, who: Participant, client: Client, layer: int) -> Received:
         return Received(who.offer.video_type, who.offer.audio_type, 0, len(LAYERS), 1)
 
     def stop(self) -> None:

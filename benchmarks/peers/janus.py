@@ -158,7 +158,7 @@ class Janus:
         answer = self.message(where, {"request": "publish"}, made)["jsep"]["sdp"]
         client.connect(remote(answer, own_address()))
 
-    def receive_all(self, who: Participant, client: Client) -> Received:
+    def receive_all(self, who: Participant, client: Client, layer: int) -> Received:
         where = self.handle()
         streams = [{"feed": publisher} for number, publisher in self.publishers[who.room] if number != who.number]
         joined = self.message(
@@ -169,6 +169,8 @@ class Janus:
         answer = {"type": "answer", "sdp": write(client, theirs, direction="recvonly")}
         self.message(where, {"request": "start"}, answer)
         client.connect(remote(offer, own_address()))
+        wanted = [{"mid": section.mid, "substream": layer} for section in theirs if section.kind == "video"]
+        self.message(where, {"request": "configure", "streams": wanted})
         types = {section.kind: section.payload_type for section in theirs}
         ids = [section.extensions.get(TRANSPORT_CC_URI, 0) for section in theirs]
         return Received(types["video"], types["audio"], max(ids), len(streams), len(streams))

@@ -123,7 +123,9 @@ class Lectern:
         peer = f"receiver-{self.receivers}"
         self._consume(ROOM, peer, self._transport(peer, "recv", client), self.producers)
 
-    def _consume(self, room: str, peer: str, transport: str, producers: Iterable[str]) -> None:
+    def _consume(
+        self, room: str, peer: str, transport: str, producers: Iterable[str], layer: int | None = None
+    ) -> None:
         for producer in producers:
             made = self.ask(
                 protocol.CreateConsumer(
@@ -134,7 +136,10 @@ class Lectern:
                     rtp_capabilities=self.capabilities,
                 )
             )
-            self.ask(protocol.ResumeConsumer(room=room, peer=peer, consumer_id=made.consumer_id))
+            consumer = made.consumer_id
+            if layer is not None and made.kind == "video":
+                self.ask(protocol.PreferLayers(room=room, peer=peer, consumer_id=consumer, spatial=layer))
+            self.ask(protocol.ResumeConsumer(room=room, peer=peer, consumer_id=consumer))
 
     def door(self) -> LecternDoor:
         return LecternDoor(self.control_port, self.secret, ROOM, self.producers)
@@ -164,10 +169,10 @@ class Lectern:
             )
             self.meetings[who.room].append((who.number, made.producer_id))
 
-    def receive_all(self, who: Participant, client: Client) -> Received:
+    def receive_all(self, who: Participant, client: Client, layer: int) -> Received:
         room, peer = f"meeting-{who.room}", f"peer-{who.number}"
         others = [producer for number, producer in self.meetings[who.room] if number != who.number]
-        self._consume(room, peer, self._transport(peer, "recv", client, room), others)
+        self._consume(room, peer, self._transport(peer, "recv", client, room), others, layer)
         extensions = self.capabilities["headerExtensions"]
         return Received(
             video_type=self._codec("video/vp8")["preferredPayloadType"],
