@@ -25,7 +25,7 @@ News = tuple[Literal["joined", "updated", "left"], str, Json]  # what happened, 
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    outcome: Literal["joined", "returned", "replaced", "full"]
+    outcome: Literal["joined", "returned", "replaced", "full", "stale"]
     session: str
     old_socket: str  # of this person, open until now; or ""
 
