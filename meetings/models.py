@@ -97,11 +97,19 @@ class Participant(models.Model):
 class Attendance(models.Model):
     """An interval of presence, opened on joining and closed on leaving; nobody clicks for it."""
 
+    class Reason(models.TextChoices):
+        STILL_HERE = "", "still here"
+        LEFT = "left", "left"
+        REMOVED = "removed", "removed"
+        ENDED = "ended", "the class ended"
+        LOST = "lost", "connection lost"
+        REPLACED = "replaced", "came in by another tab"
+
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="attendance")
     session = models.CharField(max_length=64, db_index=True)
     joined_at = models.DateTimeField(default=timezone.now)
     left_at = models.DateTimeField(null=True, blank=True)
-    reason = models.CharField(max_length=20, blank=True)  # left, removed, ended, lost, replaced
+    reason = models.CharField("ended because", max_length=20, blank=True, choices=Reason.choices)
 
     class Meta:
         ordering = ["joined_at"]

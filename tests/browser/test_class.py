@@ -18,6 +18,8 @@ def class_of_five(person: MakePerson, firefox: Browser) -> list[Person]:
     people = [person("teacher", 0), person("student1", 1), person("student2", 2), person("student3", 3)]
     people.append(person("student4", 4, browser=firefox))
     for one in people:
+        # Five browsers compose their pages in software, on the cores that everything else needs.
+        one.page.set_viewport_size({"width": 780, "height": 480})
         one.enter()
     return people
 
@@ -30,6 +32,7 @@ def test_everyone_sees_and_hears_everyone(class_of_five: list[Person]) -> None:
                 one.wait_to_hear(other)
     for one in class_of_five:
         rates = one.decoded_rate([other.participant_id for other in class_of_five if other is not one])
+        print(f"{one.username} decodes {sorted(round(rate, 1) for rate in rates.values())} frames a second")
         assert min(rates.values()) >= 10, f"{one.username} decodes {rates}"
 
     teacher, muted, *others = class_of_five
