@@ -47,3 +47,25 @@ def test_a_failure_of_ours_is_shown_without_a_database_or_a_session():
 @pytest.mark.parametrize("verb", ["put", "patch", "delete", "trace"])
 def test_verbs_that_a_page_does_not_know_change_nothing(client_of, course, address, verb):
     assert getattr(client_of("tina"), verb)(f"/{address}").status_code == 405
+
+
+@pytest.fixture
+def redis_away(settings):
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
+    }
+
+
+def test_signing_in_while_redis_is_away_is_asked_to_wait_and_not_told_of_a_bug(client, tina, redis_away):
+    answer = client.post("/accounts/login/", {"login": "tina", "password": "wrong"})
+    assert answer.status_code == 503
+    assert answer["Retry-After"] == "5"
+    assert "Just a moment" in answer.content.decode()
+
+
+def test_the_api_says_the_same_in_json(client, tina, redis_away):
+    answer = client.post(
+        "/api/v1/auth/token/", {"username": "tina", "password": "wrong"}, content_type="application/json"
+    )
+    assert answer.status_code == 503
+    assert "Try again" in answer.json()["detail"]
