@@ -31,9 +31,13 @@ def test_everyone_sees_and_hears_everyone(class_of_five: list[Person]) -> None:
                 one.wait_to_see(other, within=40)
                 one.wait_to_hear(other)
     for one in class_of_five:
-        rates = one.decoded_rate([other.participant_id for other in class_of_five if other is not one])
-        print(f"{one.username} decodes {sorted(round(rate, 1) for rate in rates.values())} frames a second")
-        assert min(rates.values()) >= 10, f"{one.username} decodes {rates}"
+        # Not at once: five browsers that have just started keep two cores busy with other things than pictures.
+        others_ids = [other.participant_id for other in class_of_five if other is not one]
+        wait_until(
+            lambda one=one, ids=others_ids: min(one.decoded_rate(ids).values()) >= 10,
+            within=60,
+            what=f"{one.username} decoding 10 frames a second of everybody for 3 s",
+        )
 
     teacher, muted, *others = class_of_five
 
