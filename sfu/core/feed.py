@@ -146,8 +146,9 @@ class Feed:
             if not begins or not self.has_audience:
                 return
             self._begin(packet)
-        if begins and self.waiting:
-            self._let_in(packet)
+        segment = self.numbering.current
+        if begins and self.waiting and segment is not None and packet.sequence >= segment.first_in:
+            self._let_in(packet)  # not at one that came too late to be sent
         self._send(packet)
         if beginning:
             self._send_followers(packet)

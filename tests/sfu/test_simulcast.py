@@ -315,3 +315,19 @@ def test_who_pauses_and_comes_back_goes_on_in_the_feed_of_the_others(network: Fa
     assert lesson.consumer.seat is not None
     assert len(lesson.consumer.seat.feed.seats) == 2
     assert_one_stream(lesson.sam, gaps=2)
+
+
+def test_nobody_is_let_in_at_a_key_frame_that_comes_after_the_next_one(network: FakeNetwork) -> None:
+    tina, sam, olga = network.join("tina", "send"), network.join("sam", "recv"), network.join("olga", "recv")
+    camera = network.produce(tina, "video", simulcast_parameters(("q",)))
+    network.consume(sam, camera)
+    layer = Vp8Sender(100, rid="q", first_number=100)
+    tina.send_rtp(*layer.frame(1))  # tells the layer; not a key frame
+    late = layer.frame(2, key=True)
+    tina.send_rtp(*layer.frame(2, key=True))
+    network.consume(olga, camera)
+    tina.send_rtp(*late)
+    assert olga.rtp == []
+    tina.send_rtp(*layer.frame(2, key=True))
+    assert len(olga.rtp) == 2
+    assert_one_stream(olga)
