@@ -247,6 +247,8 @@ class Endpoint:
         logger.exception("a packet could not be handled")
         self.dropped["internal"] += 1
         if path is not None:
+            # What is on its way under an SSRC must leave before libsrtp forgets how far that SSRC was.
+            self.flush()
             self.on_failure(path.link.transport)
 
     # --- what goes out ---
