@@ -27,7 +27,9 @@ class Outages:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if not isinstance(exception, RedisError | OperationalError):
             return None
-        logger.warning("%s was not answered: %s", request.path, type(exception).__name__)
+        # A statement that the database refuses may be a bug of ours: that is told whole.
+        whole = exception if isinstance(exception, OperationalError) else None
+        logger.warning("%s was not answered: %s", request.path, type(exception).__name__, exc_info=whole)
         answer: HttpResponse
         if request.path.startswith("/api/"):
             answer = JsonResponse({"detail": "A part of Lectern is starting again. Try again in a moment."}, status=503)
