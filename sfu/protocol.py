@@ -340,6 +340,16 @@ class ConsumerLayers(Event, tag="consumer.layers"):
     temporal: int | None
 
 
+class QualityWarning(Event, tag="quality.warning"):
+    """To the connection that holds the peer: for some seconds it has got less than it wants, as its line is narrow.
+
+    At most once a minute.
+    """
+
+    peer: str
+    issue: Literal["bandwidth"]
+
+
 class SpeakersChanged(Event, tag="speakers.changed"):
     """To every connection of the room, at most five times a second; it counts until the next one."""
 
@@ -354,7 +364,9 @@ class RecordingFailed(Event, tag="recording.failed"):
     reason: str
 
 
-EVENTS = PeerClosed | ProducerClosed | ConsumerClosed | ConsumerLayers | SpeakersChanged | RecordingFailed
+EVENTS = (
+    PeerClosed | ProducerClosed | ConsumerClosed | ConsumerLayers | QualityWarning | SpeakersChanged | RecordingFailed
+)
 
 
 # --- envelopes -------------------------------------------------------------------------------------------------------

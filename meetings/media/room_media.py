@@ -37,6 +37,7 @@ from sfu.protocol import (
     PeerClosed,
     PeerState,
     ProducerClosed,
+    QualityWarning,
     RecordingFailed,
     ReleasePeer,
     ReleaseRoom,
@@ -337,6 +338,9 @@ class RoomMedia:
                 if (media := self.peers.get(event.peer)) is not None and event.consumer_id in media.consumers:
                     layers = {"consumer_id": event.consumer_id, "spatial": event.spatial, "temporal": event.temporal}
                     await media.session.send("consumer:layers", layers)
+            case QualityWarning():
+                if (media := self.peers.get(event.peer)) is not None:
+                    await media.session.send("quality:warning", {"issue": event.issue})
             case PeerClosed():
                 await self._peer_closed(event)
             case RecordingFailed():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sfu.core.bandwidth.allocation import Allocator, Demand, Layer, Priority
 from sfu.core.bandwidth.estimator import BandwidthEstimator
 from sfu.core.transport_feedback import TransportFeedback
+from sfu.protocol import Json, QualityWarning
 
 if TYPE_CHECKING:
     from sfu.core.consumer import Consumer
@@ -21,19 +22,23 @@ if TYPE_CHECKING:
 INITIAL = 3_000_000.0  # bit/s: a teacher's camera and a few tiles, which most schools' lines carry
 NARROW_FOR = 60.0  # seconds that a path counts as narrow after its estimate fell
 GUESSED = (150_000.0, 500_000.0, 1_500_000.0)  # bit/s of layers that were not measured yet
+SHORT_FOR = 5.0  # seconds that pictures are held down by the line until its owner is told: not by one bad moment
+TELL_AGAIN_AFTER = 60.0  # seconds
 MAX_PADDING = 255  # bytes that one padding packet holds (RFC 3550, 5.1)
 
 
 class Budget:
     """One receiving transport's."""
 
-    __slots__ = ("_allocator", "_narrow_at", "estimator", "transport")
+    __slots__ = ("_allocator", "_narrow_at", "_short_since", "_told_at", "estimator", "transport")
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.estimator: BandwidthEstimator | None = None
         self._allocator: Allocator[Consumer] = Allocator()
         self._narrow_at: float | None = None
+        self._short_since: float | None = None  # since when less is sent than he wants, and there is
+        self._told_at: float | None = None
 
     # --- what happens ---
 
@@ -75,7 +80,8 @@ class Budget:
             return
         demands = [_demand(consumer, now) for consumer in consumers]
         budget = estimator.estimate
-        if self._narrow_at is None or now - self._narrow_at > NARROW_FOR:
+        narrow = self._narrow_at is not None and now - self._narrow_at <= NARROW_FOR
+        if not narrow:
             budget = max(budget, 1.1 * sum(min(_sent(demand), default=0.0) for demand in demands))
         allocation = self._allocator.allocate(budget, demands, now)
         for demand in demands:
@@ -83,8 +89,33 @@ class Budget:
             if chosen is None and not _sent(demand):
                 chosen = demand.wanted  # nothing is sent at the moment, as of a still screen: it may come
             demand.key.limit_to(chosen, now)
+        held = any(_is_held(demand, allocation.layers[demand.key]) for demand in demands)
+        self._note_shortage(held and (narrow or self._short_since is not None), now)
         if estimator.plan_probe(allocation.usage, allocation.next_step, now):
             self.transport.agenda.probing.add(self.transport)
+
+    def _note_shortage(self, short: bool, now: float) -> None:
+        """Tell whose line it is, when his pictures have been worse than they could be for a while."""
+        if not short:
+            self._short_since = None
+        elif self._short_since is None:
+            self._short_since = now
+        elif now - self._short_since >= SHORT_FOR and (
+            self._told_at is None or now - self._told_at >= TELL_AGAIN_AFTER
+        ):
+            self._told_at = now
+            peer = self.transport.peer
+            self.transport.agenda.event(QualityWarning(room=peer.room, peer=peer.id, issue="bandwidth"))
+
+    def stats(self) -> Json:
+        """`estimate`: bit/s; `queue`: seconds that packets wait on the way; `loss`: a share. None: nothing reported."""
+        known = self.estimator
+        return {
+            "estimate": None if known is None else round(known.estimate),
+            "queue": None if known is None else known.queue,
+            "loss": None if known is None else known.loss,
+            "short": self._short_since is not None,
+        }
 
     # --- trying for more ---
 
@@ -125,3 +156,10 @@ def _layer(stream: Stream, now: float) -> Layer:
 def _sent(demand: Demand[Consumer]) -> list[float]:
     """The rates of the layers that are sent at the moment."""
     return [layer.bitrate for layer in demand.layers if layer.active_since is not None]
+
+
+def _is_held(demand: Demand[Consumer], chosen: int | None) -> bool:
+    """Whether a better layer is sent, and wanted, than what was chosen."""
+    wanted = -1 if demand.wanted is None else demand.wanted
+    sent = [i for i, layer in enumerate(demand.layers[: wanted + 1]) if layer.active_since is not None]
+    return bool(sent) and (chosen is None or chosen < sent[-1])

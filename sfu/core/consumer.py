@@ -33,6 +33,7 @@ MIN_RTT = 0.02  # seconds: a report can be wrong, a repeat at once is never usef
 
 class Consumer(Listener):
     __slots__ = (
+        "_octets_before",
         "_resent",
         "fraction_lost",
         "id",
@@ -43,6 +44,7 @@ class Consumer(Listener):
         "packets",
         "paused",
         "preference",
+        "rate",
         "repair_number",
         "repair_payload_type",
         "resend_plain",
@@ -74,6 +76,8 @@ class Consumer(Listener):
         self.jitter = 0
         self.packets = 0  # sent before the present seat
         self.octets = 0
+        self.rate = 0.0  # bit/s of payload over the last second, repairs left out
+        self._octets_before = 0  # sent until that second began
         self.preference: Preference | None = None  # None: the page has not said how it shows this
         self._resent: dict[int, float] = {}
         # SRTP must never see a number twice: whoever comes back on this SSRC goes on from where it stopped.
@@ -246,8 +250,10 @@ class Consumer(Listener):
         patch_mid_and_transport_cc(packet, MID_AT, self.mid, TRANSPORT_CC_HEAD, number)
         self.transport.sent_one(number, len(packet), now)
 
-    def tidy(self, now: float) -> None:
-        """Forget what was sent again longer ago than it is kept."""
+    def each_second(self, now: float, elapsed: float) -> None:
+        """Measure, and forget what was sent again long ago. `elapsed`: seconds since the last call."""
+        octets = self.sent[1]
+        self.rate, self._octets_before = 8 * (octets - self._octets_before) / elapsed, octets
         if self._resent:
             self._resent = {out: at for out, at in self._resent.items() if now - at < 2.0}
 
@@ -258,9 +264,14 @@ class Consumer(Listener):
             "producer_id": self.producer.id,
             "peer": self.transport.peer.id,
             "kind": self.producer.kind,
+            "source": self.producer.source,
+            "mime_type": self.producer.mime_type,
             "paused": self.paused,
             "packets": packets,
             "bytes": octets,
+            "bitrate": round(self.rate),
+            "spatial_layer": self.seat.feed.stream.index if self.seat is not None else None,
+            "useful_layer": self.useful_layer,
             "lost": self.lost,
             "fraction_lost": self.fraction_lost / 256,
             "jitter": self.jitter / self.producer.clock_rate,

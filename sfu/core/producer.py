@@ -328,6 +328,7 @@ class Producer:
             "source": self.source,
             "mime_type": self.mime_type,
             "paused": self.paused,
+            "rtt": self.transport.rtt,
             "key_frames_requested": self.key_frames_requested,
             "streams": [
                 {
@@ -337,7 +338,11 @@ class Producer:
                     "active": stream.last_packet_at is not None and now - stream.last_packet_at < self.INACTIVE_AFTER,
                     "packets": stream.reception.received,
                     "bytes": stream.bytes,
+                    "bitrate": round(stream.rate),
+                    "width": stream.size[0] if stream.size else None,
+                    "height": stream.size[1] if stream.size else None,
                     "lost": stream.reception.lost,
+                    "fraction_lost": stream.reception.lost_lately / 256,
                     "repaired": stream.repaired,
                     "jitter": stream.reception.jitter / self.clock_rate,
                 }

@@ -30,6 +30,7 @@ class Reception:
         "clock_rate",
         "highest",
         "jitter",
+        "lost_lately",
         "received",
         "report_at",
         "report_ntp",
@@ -41,6 +42,7 @@ class Reception:
         self.received = 0  # packets, without repeats
         self.highest: int | None = None  # unwrapped
         self.jitter = 0.0  # in units of the clock
+        self.lost_lately = 0  # in 1/256, between the last two reports
         self._first = 0
         self._transit: float | None = None
         self._expected_before = 0
@@ -91,9 +93,8 @@ class Reception:
         interval = expected - self._expected_before
         lost = interval - (received - self._received_before)
         self._expected_before, self._received_before = expected, received
-        if interval <= 0 or lost <= 0:
-            return 0
-        return min(255, (lost << 8) // interval)
+        self.lost_lately = 0 if interval <= 0 or lost <= 0 else min(255, (lost << 8) // interval)
+        return self.lost_lately
 
     @property
     def last_report(self) -> int:

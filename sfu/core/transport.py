@@ -67,6 +67,8 @@ class Transport:
         self.next_mid = 0
         self.packets_received = 0
         self.bytes_received = 0
+        self.rate_in = 0.0  # bit/s over the last second
+        self._measured: tuple[float, int] | None = None  # (when, bytes received until then)
         self._extensions: dict[str, int] = {}
         self._feedback = TransportFeedbackRecorder(sender_ssrc=RTCP_SSRC, media_ssrc=0)
         self._repair_credit = REPAIR_ALLOWANCE
@@ -327,11 +329,18 @@ class Transport:
             producer.each_second(now)
         for stream in self.streams.values():
             stream.each_second(now)
-        for consumer in self.consumers.values():
-            consumer.tidy(now)
+        self._measure(now)
         self.budget.each_second(now)
         self._send_receiver_report(now)
         self._send_sender_reports(now)
+
+    def _measure(self, now: float) -> None:
+        at, received = self._measured or (now - 1.0, 0)
+        self._measured = (now, self.bytes_received)
+        elapsed = max(0.001, now - at)
+        self.rate_in = 8 * (self.bytes_received - received) / elapsed
+        for consumer in self.consumers.values():
+            consumer.each_second(now, elapsed)
 
     def _send_receiver_report(self, now: float) -> None:
         blocks = [
@@ -415,6 +424,12 @@ class Transport:
             self.link.forget_outbound(ssrc)
             self.link.forget_outbound(ssrc + 1)
 
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds; to a receiver the shortest that one of his streams tells of: the others waited at his side."""
+        found = [consumer.rtt for consumer in self.consumers.values() if consumer.rtt is not None]
+        return min(found) if found else self.rtt
+
     def stats(self) -> Json:
         return {
             "transport_id": self.id,
@@ -423,7 +438,10 @@ class Transport:
             "connected": self.connected,
             "packets_received": self.packets_received,
             "bytes_received": self.bytes_received,
-            "rtt": self.rtt,
+            "bitrate_in": round(self.rate_in),
+            "bitrate_out": round(sum(consumer.rate for consumer in self.consumers.values())),
+            "rtt": self.round_trip,
+            **self.budget.stats(),
             **(self.link.stats() if self.link is not None else {}),
         }
 

@@ -19,6 +19,7 @@ from sfu.protocol import (
     GetStats,
     InvalidRequest,
     PeerClosed,
+    QualityWarning,
     Request,
     RoomState,
     Welcome,
@@ -161,7 +162,7 @@ class Control:
 
     def publish(self, event: EVENTS) -> None:
         """To whom sfu.protocol promises it."""
-        if isinstance(event, ConsumerClosed | ConsumerLayers):
+        if isinstance(event, ConsumerClosed | ConsumerLayers | QualityWarning):
             holder = self.leases.holder(event.room, event.peer)
             if isinstance(holder, ControlConnection):
                 holder.send_event(event)

@@ -12,7 +12,7 @@ from sfu.core.layers import Preference
 from sfu.core.producer import Producer
 from sfu.core.rtcp import PictureLossIndication, SenderReport
 from sfu.core.rtp import parse_rtp
-from sfu.protocol import ConsumerLayers
+from sfu.protocol import ConsumerLayers, QualityWarning
 from tests.sfu.network import FakeNetwork, FakePeer
 from tests.sfu.peer import Vp8Sender, simulcast_parameters, vp8_parameters
 
@@ -127,6 +127,19 @@ def test_a_line_that_carries_no_picture_loses_it_and_gets_it_back_when_it_is_wid
     sam.line.rate = 5e6
     network.advance(60.0)
     assert sam.layers == [2]
+
+
+def test_whose_line_holds_his_pictures_down_is_told_so_and_not_every_second(network: FakeNetwork) -> None:
+    camera = Camera(network, "tina")
+    Viewer(network, "sam", [camera], 300e3)
+    Viewer(network, "olga", [camera], 20e6)
+    told = lambda: [e for e in network.events if isinstance(e, QualityWarning)]  # noqa: E731
+    network.advance(4.0)
+    assert told() == [], "one bad moment is not a narrow line"
+    network.advance(30.0)
+    assert told() == [QualityWarning(room="room", peer="sam", issue="bandwidth")]
+    network.advance(60.0)
+    assert len(told()) == 2
 
 
 def test_one_weak_receiver_does_not_lower_anothers_picture(network: FakeNetwork) -> None:

@@ -19,6 +19,7 @@ from sfu.core.rtp import parse_rtp
 from tests.sfu.classroom import ROOM, Classroom, rtx_ssrc_of, ssrc_of
 from tests.sfu.network import FakeNetwork
 from tests.sfu.peer import OpusSender, PeerTransport, Vp8Sender, opus_parameters, vp8_parameters
+from tests.sfu.test_budget import Camera, Viewer
 from tests.waiting import until
 
 NTP = 0xE000_0000 << 32
@@ -152,6 +153,45 @@ async def test_how_long_a_packet_was_held_up_is_counted_from_its_arrival_in_the_
     time.sleep(0.06)  # noqa: ASYNC251  # the worker waits for a core, which it shares with this test
     await down.packets(2)
     assert 0.06 <= classroom.media.counters()["forward_latency"]["sum"] - before["sum"] < 0.5
+
+
+def test_rates_are_those_of_the_last_second_and_the_layers_and_the_estimate_are_told() -> None:
+    network = FakeNetwork()
+    camera = Camera(network, "tina")
+    sam = Viewer(network, "sam", [camera], 800e3)
+    network.advance(15.0)
+    [consumer] = sam.consumers
+    stats, transport = consumer.stats(), sam.peer.transport.stats()
+    assert (stats["spatial_layer"], stats["useful_layer"]) == (1, 2)
+    assert 0.9 < stats["bitrate"] / (8 * 50 * 2 * 600) < 1.1  # two packets of 600 bytes, fifty times a second
+    assert transport["bitrate_out"] == stats["bitrate"]
+    assert 200e3 < transport["estimate"] < 1.2e6
+    assert 0 <= transport["queue"] < 0.5
+    assert transport["short"] is True, "the best layer does not fit"
+    up = camera.peer.transport.stats()
+    assert 0.9 < up["bitrate_in"] / (8 * 50 * (320 + 2 * 600 + 4 * 1000)) < 1.1
+    assert up["estimate"] is None
+    layers = camera.producer.stats(network.now)["streams"]
+    assert [round(layer["bitrate"], -5) for layer in layers] == [100_000, 500_000, 1_600_000]
+    network.each_tick.clear()
+    network.advance(2.0)
+    assert (consumer.stats()["bitrate"], camera.peer.transport.stats()["bitrate_in"]) == (0, 0)
+
+
+def test_the_share_of_packets_lost_on_the_way_up_is_of_the_last_second() -> None:
+    network = FakeNetwork()
+    tina = network.join("tina", "send")
+    camera = network.produce(tina, "video", vp8_parameters(1111))
+    sender = Vp8Sender(1111)
+    packets = sender.frame(10, key=True)
+    tina.send_rtp(*packets[:5], *packets[6:])
+    network.advance(1.0)
+    [stream] = camera.stats(network.now)["streams"]
+    assert abs(stream["fraction_lost"] - 0.1) < 0.01
+    tina.send_rtp(*sender.frame(10))
+    network.advance(1.0)
+    [stream] = camera.stats(network.now)["streams"]
+    assert (stream["fraction_lost"], stream["lost"]) == (0.0, 1)
 
 
 def test_a_sender_far_away_is_asked_for_a_packet_once_in_a_round_trip() -> None:
