@@ -79,6 +79,14 @@ def open_udp(ip: str, port: int) -> socket.socket:
     return sock
 
 
+def open_tcp(ip: str, port: int) -> socket.socket:
+    """Listening for whom a UDP socket of that address hears: on `::` for both families, unlike asyncio's servers."""
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    sock = socket.create_server((ip, port), family=family, dualstack_ipv6=ip == "::")
+    sock.setblocking(False)
+    return sock
+
+
 def can_segment(sock: socket.socket) -> bool:
     """Whether sends can be segmented by the kernel: two datagrams in one send to ourselves."""
     try:
@@ -95,7 +103,8 @@ def socket_address(address: tuple[Any, ...], family: int) -> bytes:
     if family == socket.AF_INET:
         return family.to_bytes(2, "little") + address[1].to_bytes(2, "big") + socket.inet_aton(address[0]) + bytes(8)
     packed = socket.inet_pton(socket.AF_INET6, address[0])
-    return family.to_bytes(2, "little") + address[1].to_bytes(2, "big") + bytes(4) + packed + bytes(4)
+    scope = address[3].to_bytes(4, "little") if len(address) > 3 else bytes(4)
+    return family.to_bytes(2, "little") + address[1].to_bytes(2, "big") + bytes(4) + packed + scope
 
 
 def address_of(key: bytes) -> tuple[str, int]:
@@ -105,6 +114,14 @@ def address_of(key: bytes) -> tuple[str, int]:
         return socket.inet_ntoa(key[4:8]), port
     ip = socket.inet_ntop(socket.AF_INET6, key[8:24])
     return ip.removeprefix("::ffff:") if "." in ip else ip, port
+
+
+def destination_of(key: bytes) -> tuple[Any, ...]:
+    """What `sendto` takes for such a key: a socket for both families wants IPv4 in its IPv6 form."""
+    port = int.from_bytes(key[2:4], "big")
+    if int.from_bytes(key[:2], "little") == socket.AF_INET:
+        return socket.inet_ntoa(key[4:8]), port
+    return socket.inet_ntop(socket.AF_INET6, key[8:24]), port, 0, int.from_bytes(key[24:28], "little")
 
 
 class Receiver:

@@ -16,7 +16,7 @@ from typing import Any
 from sfu.core.agenda import Agenda
 from sfu.core.ice import Address, username_fragment
 from sfu.core.transport import Transport
-from sfu.worker.datagrams import SLOT, Receiver, address_of, open_udp
+from sfu.worker.datagrams import SLOT, Receiver, address_of, destination_of, open_tcp, open_udp
 from sfu.worker.egress import Egress
 from sfu.worker.link import Link, Path
 from sfu.worker.srtp import REPLAYED, ffi, srtp_protect, srtp_unprotect, srtp_unprotect_rtcp
@@ -54,15 +54,14 @@ class Endpoint:
         for attempt in range(PORT_TRIES):
             udp = open_udp(ip, port)
             try:
-                self._server = await self._loop.create_server(
-                    lambda: TcpConnection(self), ip, udp.getsockname()[1], backlog=128
-                )
+                tcp = open_tcp(ip, udp.getsockname()[1])
             except OSError:
                 udp.close()
                 if port or attempt == PORT_TRIES - 1:
                     raise
                 continue  # the port that was free for UDP is taken for TCP
             break
+        self._server = await self._loop.create_server(lambda: TcpConnection(self), sock=tcp, backlog=128)
         self._udp = udp
         self.port = udp.getsockname()[1]
         self._receiver = Receiver(udp)
@@ -219,13 +218,10 @@ class Endpoint:
         elif result.error is not None:
             self.dropped[f"stun_{result.error}"] += 1
         if result.response is not None:
-            self._send_stun(result.response, key, address, connection)
-
-    def _send_stun(self, response: bytes, key: Any, address: Address, connection: TcpConnection | None) -> None:
-        if connection is not None:
-            connection.send(response)
-        else:
-            self._sendto(response, address)
+            if connection is not None:
+                connection.send(result.response)
+            else:
+                self._sendto(result.response, destination_of(key))
 
     def _forget(self, path: Path) -> None:
         if self.paths.get(path.key) is path:
@@ -309,11 +305,11 @@ class Endpoint:
         if path.connection is not None:
             path.connection.send(datagram)
         else:
-            self._sendto(datagram, path.address)
+            self._sendto(datagram, path.destination)
 
-    def _sendto(self, datagram: bytes | memoryview, address: Address) -> None:
+    def _sendto(self, datagram: bytes | memoryview, destination: tuple[Any, ...]) -> None:
         assert self._udp is not None
         try:
-            self._udp.sendto(datagram, address[:2])
+            self._udp.sendto(datagram, destination)
         except OSError:
             self.dropped["send_failed"] += 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sfu.core.ice import Address, IceLite
 from sfu.core.transport import Transport
-from sfu.worker.datagrams import ffi
+from sfu.worker.datagrams import destination_of, ffi
 from sfu.worker.dtls import Certificate, DtlsServer
 from sfu.worker.srtp import SrtpSessions
 from sfu.worker.tcp import TcpConnection
@@ -24,16 +24,18 @@ EARLY_DTLS = 8  # datagrams kept until signaling brings the fingerprint; the bro
 class Path:
     """A known address of a link: a UDP address, or a TCP connection."""
 
-    __slots__ = ("address", "connection", "key", "link", "name", "name_buffer")
+    __slots__ = ("address", "connection", "destination", "key", "link", "name", "name_buffer")
 
     def __init__(self, link: Link, key: Any, address: Address, connection: TcpConnection | None) -> None:
         self.link = link
         self.key = key
         self.address = address
         self.connection = connection
+        self.destination: tuple[Any, ...] = ()
         self.name_buffer: Any = None
         self.name = 0
         if connection is None:
+            self.destination = destination_of(key)
             self.name_buffer = ffi.new("char[]", key)
             self.name = int(ffi.cast("uintptr_t", self.name_buffer))
 
@@ -91,7 +93,7 @@ class Link:
             return
         self.path = self.paths.get(selected)
         if self.path is not None:
-            self.address = self.path.address[:2]
+            self.address = self.path.destination
             self.name = self.path.name
             self.connection = self.path.connection
         self._open()

@@ -11,6 +11,7 @@ import msgspec
 
 from sfu.core.router import LARGE_ROOM, LOUDEST
 from sfu.protocol import Id
+from sfu.worker.addresses import read_announced
 
 
 class BadSettings(Exception):
@@ -62,13 +63,15 @@ class Settings:
             worker_id = msgspec.convert(text("SFU_WORKER_ID", "sfu-0"), Id)
         except msgspec.ValidationError:
             raise BadSettings("SFU_WORKER_ID must be 1 to 64 letters, digits, - or _.") from None
-        announced = [ip.strip() for ip in text("SFU_ANNOUNCED_IPS").split(",") if ip.strip()]
         listen_ip = text("SFU_LISTEN_IP", "0.0.0.0")  # noqa: S104  media come from anywhere
-        for name, ip in [("SFU_LISTEN_IP", listen_ip), *(("SFU_ANNOUNCED_IPS", ip) for ip in announced)]:
-            try:
-                ipaddress.ip_address(ip)
-            except ValueError:
-                raise BadSettings(f"{name} must hold IP addresses, not {ip!r}.") from None
+        try:
+            listen_ip = str(ipaddress.ip_address(listen_ip))
+        except ValueError:
+            raise BadSettings(f"SFU_LISTEN_IP must be an IP address, not {listen_ip!r}.") from None
+        try:
+            announced = read_announced(text("SFU_ANNOUNCED_IPS"), listen_ip)
+        except ValueError as error:
+            raise BadSettings(f"SFU_ANNOUNCED_IPS must hold IP addresses that browsers reach: {error}.") from None
         return cls(
             worker_id=worker_id,
             port=port("SFU_PORT", 40000),

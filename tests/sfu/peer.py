@@ -40,7 +40,7 @@ SOCKET_BUFFER = 1024 * 1024
 class PeerTransport:
     """One transport's other side. `rtp` and `rtcp` hold all that came, until the test clears them."""
 
-    def __init__(self, made: TransportMade, *, protocol: str = "udp", profiles: Any = None) -> None:
+    def __init__(self, made: TransportMade, *, protocol: str = "udp", ip: str = "", profiles: Any = None) -> None:
         self.made = made
         self.protocol = protocol
         self.profiles = profiles or [p for p in SRTP_PROFILES if p.key_length == 16]
@@ -64,7 +64,7 @@ class PeerTransport:
         self._reading: asyncio.Task[None] | None = None
         self._ssl: SSL.Connection | None = None
         self._profile: bytes = b""
-        candidate = next(c for c in made.ice_candidates if c["protocol"] == protocol)
+        candidate = next(c for c in made.ice_candidates if c["protocol"] == protocol and ip in ("", c["address"]))
         self.remote: tuple[str, int] = (candidate["address"], candidate["port"])
 
     @property
@@ -86,7 +86,8 @@ class PeerTransport:
             self._open_socket()
 
     def _open_socket(self) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        family = socket.AF_INET6 if ":" in self.remote[0] else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             self._socket.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
@@ -98,6 +99,12 @@ class PeerTransport:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
+
+    @property
+    def local(self) -> tuple[str, int]:
+        assert self._socket is not None
+        ip, port, *_ = self._socket.getsockname()
+        return ip, port
 
     async def connect(self) -> None:
         """ICE, then DTLS; raises TimeoutError when the other side does not answer."""

@@ -18,7 +18,7 @@ from sfu import protocol as p
 from sfu.core.rtp import parse_rtp
 from sfu.manifest import LEASE, Started, Stopped, TrackStarted, read_manifest
 from sfu.protocol import HEARTBEAT_EXPIRES, HEARTBEAT_KEY, Heartbeat
-from sfu.worker.addresses import addresses_to_announce
+from sfu.worker.addresses import addresses_to_announce, read_announced
 from sfu.worker.settings import BadSettings, Settings
 from tests.redis_server import RedisServer, free_port
 from tests.sfu.peer import OpusSender, PeerTransport, Vp8Sender, receiver_capabilities
@@ -112,7 +112,10 @@ def run(**environ: str) -> subprocess.CompletedProcess[str]:
         ({"SFU_CONTROL_SECRET": SECRET, "SFU_LISTEN_IP": "localhost"}, "SFU_LISTEN_IP"),
         ({"SFU_CONTROL_SECRET": SECRET, "SFU_LOUDEST": "0"}, "SFU_LOUDEST"),
         ({"SFU_CONTROL_SECRET": SECRET, "SFU_LOUDEST": "51"}, "SFU_LOUDEST"),
-        ({"SFU_CONTROL_SECRET": SECRET, "SFU_ANNOUNCED_IPS": "192.0.2.1,example.org"}, "SFU_ANNOUNCED_IPS"),
+        (
+            {"SFU_CONTROL_SECRET": SECRET, "SFU_ANNOUNCED_IPS": "192.0.2.1,example.org"},
+            "SFU_ANNOUNCED_IPS.*'example.org'",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_named(environ, named):
@@ -137,6 +140,41 @@ def test_without_a_secret_nothing_starts():
 def test_all_addresses_of_the_machine_are_announced_and_loopback_last():
     assert addresses_to_announce("192.0.2.7") == ["192.0.2.7"]
     assert addresses_to_announce("0.0.0.0")[-1] == "127.0.0.1"
+    assert not any(":" in ip for ip in addresses_to_announce("0.0.0.0"))
+    assert set(addresses_to_announce("::")) >= set(addresses_to_announce("0.0.0.0"))
+
+
+@pytest.mark.parametrize(
+    ("text", "listen_ip", "announced"),
+    [
+        ("", "0.0.0.0", []),
+        ("192.0.2.1, 198.51.100.2", "0.0.0.0", ["192.0.2.1", "198.51.100.2"]),
+        ("192.0.2.1/10.0.0.5,192.0.2.9", "0.0.0.0", ["192.0.2.1", "10.0.0.5", "192.0.2.9"]),
+        ("192.0.2.1/10.0.0.5,192.0.2.2/10.0.0.5", "0.0.0.0", ["192.0.2.1", "10.0.0.5", "192.0.2.2"]),
+        ("2001:DB8::1/fd00::1,192.0.2.1", "::", ["2001:db8::1", "fd00::1", "192.0.2.1"]),
+        ("192.0.2.1", "10.0.0.5", ["192.0.2.1"]),
+    ],
+)
+def test_several_addresses_are_announced_in_order_and_those_of_a_nat_as_a_pair(text, listen_ip, announced):
+    assert read_announced(text, listen_ip) == announced
+
+
+@pytest.mark.parametrize(
+    ("text", "listen_ip", "said"),
+    [
+        ("192.0.2.1/", "0.0.0.0", "'192.0.2.1/' is not an IP address or a pair"),
+        ("192.0.2.1:40000", "0.0.0.0", "not an IP address"),
+        ("192.0.2.1/10.0.0.5/10.0.0.6", "0.0.0.0", "neither an address nor a pair"),
+        ("192.0.2.1/fd00::1", "::", "pairs IPv4 with IPv6"),
+        ("0.0.0.0", "0.0.0.0", "no address that a browser could send to"),
+        ("fe80::1%eth0", "::", "no address that a browser could send to"),
+        ("2001:db8::1", "0.0.0.0", "listens to IPv4"),
+        ("192.0.2.1", "2001:db8::1", "listens to IPv6"),
+    ],
+)
+def test_an_address_that_no_browser_could_use_is_told_with_its_reason(text, listen_ip, said):
+    with pytest.raises(ValueError, match=said):
+        read_announced(text, listen_ip)
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(tmp_path):
