@@ -57,7 +57,7 @@ class Lectern:
     def __init__(self, data: Path, **environ: str) -> None:
         self.data = data
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}/"
+        self.url = f"http://{environ.get('HOST', '127.0.0.1')}:{self.port}/"
         self.environ = {
             "PORT": str(self.port),
             "SFU_PORT": str(free_media_port()),

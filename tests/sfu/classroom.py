@@ -57,8 +57,8 @@ class Classroom:
         self.media = MediaServer(on_event=self.events.append)
         self.transports: list[PeerTransport] = []
 
-    async def open(self) -> None:
-        await self.media.start("127.0.0.1", 0, ["127.0.0.1"])
+    async def open(self, address: str = "127.0.0.1") -> None:
+        await self.media.start(address, 0, [address])
         self.media.open_room(ROOM)
 
     async def close(self) -> None:

@@ -40,8 +40,18 @@ SOCKET_BUFFER = 1024 * 1024
 class PeerTransport:
     """One transport's other side. `rtp` and `rtcp` hold all that came, until the test clears them."""
 
-    def __init__(self, made: TransportMade, *, protocol: str = "udp", ip: str = "", profiles: Any = None) -> None:
+    def __init__(
+        self,
+        made: TransportMade,
+        *,
+        protocol: str = "udp",
+        ip: str = "",
+        profiles: Any = None,
+        make_socket: Callable[[int, int], socket.socket] = socket.socket,
+    ) -> None:
+        """`ip`: which candidate, else the first; `make_socket`: for a peer on another machine (`tests.network`)."""
         self.made = made
+        self.make_socket = make_socket
         self.protocol = protocol
         self.profiles = profiles or [p for p in SRTP_PROFILES if p.key_length == 16]
         self.rtp: list[bytes] = []
@@ -77,17 +87,23 @@ class PeerTransport:
 
     # --- life ---
 
+    @property
+    def _family(self) -> int:
+        return socket.AF_INET6 if ":" in self.remote[0] else socket.AF_INET
+
     async def open(self) -> None:
         """A socket, and nothing sent yet."""
         if self.protocol == "tcp":
-            self._tcp = await asyncio.open_connection(*self.remote)
+            sock = self.make_socket(self._family, socket.SOCK_STREAM)
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, self.remote)
+            self._tcp = await asyncio.open_connection(sock=sock)
             self._reading = asyncio.create_task(self._read_frames(self._tcp[0]))
         else:
             self._open_socket()
 
     def _open_socket(self) -> None:
-        family = socket.AF_INET6 if ":" in self.remote[0] else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket = self.make_socket(self._family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             self._socket.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
