@@ -28,10 +28,10 @@ def _list_of(model: str, query: str, pk: int, count: int) -> str:
 @admin.register(Room)
 class RoomAdmin(admin.ModelAdmin):
     list_display = (
-        "title", "code", "lesson_link", "created_by", "capacity", "guests_allowed", "always_open", "started_at",
-        "ended_at", "participants_link", "messages_link",
+        "title", "code", "lesson_link", "created_by", "capacity", "guests_allowed", "mode", "always_open",
+        "started_at", "ended_at", "participants_link", "messages_link",
     )  # fmt: skip
-    list_filter = ("always_open", "guests_allowed", ("ended_at", admin.EmptyFieldListFilter), "created_at")
+    list_filter = ("always_open", "guests_allowed", "mode", ("ended_at", admin.EmptyFieldListFilter), "created_at")
     list_select_related = ("lesson", "created_by")
     search_fields = ("title", "code", "lesson__title", "lesson__course__title", "created_by__username")
     date_hierarchy = "created_at"

@@ -51,6 +51,7 @@ class Hub:
         self.last = 0  # the number of the last event delivered
         self.renewed = 0.0
         self.joins = TokenBucket(CALM_JOINS, CALM_JOINS)
+        self.paired = False  # the two who are here are connected directly
         self.whole_room: Any = None  # the last snapshot for joiners, of use in a rush
         self._recent: deque[Frame] = deque(maxlen=RECENT)
         self._ahead: dict[int, str] = {}  # events that arrived before the one that is due
@@ -68,14 +69,14 @@ class Hub:
         body = body_of(event, data)
         seq, fresh = await self.log.append(body, once)
         if fresh:
-            await self._spread(seq, body)
+            await self.spread(seq, body)
         return seq
 
     async def note(self, *news: News) -> None:
         """Tell of participants joined, updated or left: gathered with other news, at most 4 frames a second a room."""
         gathered = await self.live.gather(*news)
         for seq, body in gathered.events:
-            await self._spread(seq, body)
+            await self.spread(seq, body)
         if gathered.wait and self._flush is None:
             self._flush = asyncio.get_running_loop().call_later(gathered.wait / 1000, self._flush_now)
 
@@ -115,7 +116,8 @@ class Hub:
     def close_all_soon(self, code: int) -> None:
         self.hubs.spawn(self.close_all(code), f"closing {self.code}")
 
-    async def _spread(self, seq: int, body: str) -> None:
+    async def spread(self, seq: int, body: str) -> None:
+        """An event that is numbered and kept already."""
         self.receive(seq, body)
         await self.hubs.tell(self.code, kind="event", seq=seq, body=body)
 

@@ -50,6 +50,7 @@ CHAT = Limit("chat", 10.0, 30.0)
 TOLD_TO_ALL = Limit("told to all", 10.0, 40.0)
 # One small request, and the answer is read from the database or is the whole room.
 LARGE_ANSWER = Limit("large answer", 5.0, 30.0)
+SIGNALS = Limit("signals", 20.0, 100.0)  # a browser with many networks has some thirty candidates
 JOINS = Limit("joins", 0.5, 10.0)  # each opens an interval of attendance
 
 

@@ -66,6 +66,7 @@ class LiveRoom:
         self._leave, self._reap, self._renew = script(scripts.LEAVE), script(scripts.REAP), script(scripts.RENEW)
         self._gather, self._patch = script(scripts.GATHER), script(scripts.PATCH)
         self._snapshot, self._raise = script(scripts.SNAPSHOT), script(scripts.RAISE_HAND)
+        self._pair = script(scripts.PAIR)
 
     def key(self, name: str) -> str:
         return room_key(self.code, name)
@@ -226,10 +227,32 @@ class LiveRoom:
         recording: Json | None = await self.info("recording")
         return recording
 
+    # --- who is connected directly, without the media worker ---------------------------------------------------------
+
+    async def pair(self, *, allowed: bool, fresh: str, failed: str = "") -> tuple[int, str] | None:
+        """Decide anew, at one moment, whether two people are alone here and are connected directly.
+
+        -> the numbered event when that has changed. `fresh`: the id of a new pair; `failed`: that of one whose path
+        broke: these visits are not connected again.
+        """
+        keys = self.keys("people", "sessions", "info", "seq", "log")
+        reply = await self._pair(keys=keys, args=[int(allowed), fresh, failed])
+        return (int(reply[0]), reply[1].decode()) if reply else None
+
+    async def current_pair(self) -> Json | None:
+        """`{pair, participants}`, or None while all media go through the worker."""
+        stored = await self.info("p2p")
+        return None if stored is None else shown_pair(stored)
+
     async def clear(self) -> None:
         """The class has ended. The numbers go on: those who come back late are told so by the log."""
         names = ("people", "sessions", "sockets", "leases", "hands", "producers", "info", "pending")
         await self.redis.delete(*self.keys(*names))
+
+
+def shown_pair(stored: Json) -> Json:
+    """Without the sessions, which are secrets."""
+    return {"pair": stored["pair"], "participants": stored["participants"]}
 
 
 def presence_keys(code: str) -> list[str]:

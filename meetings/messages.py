@@ -57,6 +57,10 @@ class RoomJoin(Message, frozen=True):
     last_seq: Sequence | None = None
 
 
+class ChangeSettings(Message, frozen=True):
+    mode: Literal["p2p", "sfu", "auto"]
+
+
 class ParticipantsPage(Message, frozen=True):
     after: Key  # the participant_id that the page before ended with
     limit: Annotated[int, Meta(ge=1, le=500)] = 200
@@ -148,7 +152,6 @@ class RoomSettings(Struct, kw_only=True):
     locked: bool = False
     allow: Allow = msgspec.field(default_factory=Allow)
     cameras_to_teachers_only: bool = False
-    mode: Literal["p2p", "sfu", "auto"] = "sfu"
 
     def allowed(self) -> dict[str, bool | None]:
         return {name: getattr(self.allow, name) for name in SETTINGS}

@@ -24,12 +24,24 @@ class Room(models.Model):
     A class that has ended keeps its room, with chat, attendance and recordings; beginning again makes another.
     """
 
+    class Mode(models.TextChoices):
+        AUTO = "auto", "automatic: direct while there are two"
+        P2P = "p2p", "direct while there are two"
+        SFU = "sfu", "always by the media worker"
+
     code = models.SlugField(unique=True, max_length=64, default=new_room_code)
     title = models.CharField(max_length=200)
     lesson = models.ForeignKey(Lesson, null=True, blank=True, on_delete=models.CASCADE, related_name="rooms")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     capacity = models.PositiveIntegerField(default=100)
     guests_allowed = models.BooleanField(default=False)
+    mode = models.CharField(
+        "media",
+        max_length=4,
+        choices=Mode.choices,
+        default=Mode.AUTO,
+        help_text="Directly, two people learn each other's network address.",
+    )
     always_open = models.BooleanField(
         default=False, help_text="'End class for all' empties this room and leaves it open."
     )

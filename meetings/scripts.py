@@ -244,6 +244,44 @@ return gone
 """
 )
 
+# KEYS people sessions info seq log; ARGV allowed fresh-id failed-id -> {seq, body} when the pair has changed
+PAIR = (
+    NUMBER
+    + """
+local known = redis.call('HGET', KEYS[3], 'p2p')
+known = known and cjson.decode(known)
+if known and known.pair == ARGV[3] then redis.call('HSET', KEYS[3], 'p2p_failed', cjson.encode(known.key)) end
+local count, pids, key, reason = redis.call('HLEN', KEYS[1]), {}, nil, nil
+if ARGV[1] ~= '1' then
+    reason = 'mode'
+elseif redis.call('HEXISTS', KEYS[3], 'recording') == 1 then
+    reason = 'recording'
+elseif count ~= 2 then
+    reason = count > 2 and 'joined' or 'left'
+else
+    pids = redis.call('HKEYS', KEYS[1])
+    table.sort(pids)
+    -- Of these very visits: whoever reloads the page has another session, and no connection any more.
+    key = table.concat({
+        redis.call('HGET', KEYS[2], pids[1]) or '', redis.call('HGET', KEYS[2], pids[2]) or ''}, ' ')
+    if redis.call('HGET', KEYS[3], 'p2p_failed') == cjson.encode(key) then key, reason = nil, 'failed' end
+end
+if key == (known and known.key or nil) then return {} end
+local data
+if key then
+    local pair = {pair = ARGV[2], participants = pids}
+    data = cjson.encode(pair)
+    pair.key = key
+    redis.call('HSET', KEYS[3], 'p2p', cjson.encode(pair))
+else
+    redis.call('HDEL', KEYS[3], 'p2p')
+    data = '{"pair":null,"participants":null,"reason":"' .. reason .. '"}'
+end
+local body = '"event":"p2p:changed","data":' .. data .. '}'
+return {number(KEYS[4], KEYS[5], body), body}
+"""
+)
+
 # KEYS hash; ARGV field patch-json -> the merged JSON, or nil when there is nothing to patch
 PATCH = """
 local stored = redis.call('HGET', KEYS[1], ARGV[1])

@@ -28,8 +28,8 @@ class MeetingSerializer(serializers.ModelSerializer[Room]):
     class Meta:
         model = Room
         fields = (
-            "code", "title", "lesson", "capacity", "guests_allowed", "always_open", "created_at", "started_at",
-            "ended_at", "url", "socket",
+            "code", "title", "lesson", "capacity", "guests_allowed", "mode", "always_open", "created_at",
+            "started_at", "ended_at", "url", "socket",
         )  # fmt: skip
         read_only_fields = ("code", "always_open", "created_at", "started_at", "ended_at")
         validators = ()  # a lesson that has an open room is no error: that room is the answer

@@ -217,8 +217,13 @@ def begin_again(lesson: Lesson, *, by: User) -> Room:
     The old room keeps what happened in it. Who was removed from it may come to the new one; guests need new links.
     """
     last = room_of_lesson(lesson)
-    rules = {"capacity": last.capacity, "guests_allowed": last.guests_allowed, "settings": last.settings}
+    kept = ("capacity", "guests_allowed", "mode", "settings")
+    rules = {name: getattr(last, name) for name in kept}
     return open_room(lesson, title=lesson.title, created_by=by, **rules)[0]
+
+
+def set_mode(room: Room, mode: str) -> None:
+    Room.objects.filter(pk=room.pk).update(mode=mode)
 
 
 def begun_again(code: str, user: User | AnonymousUser) -> Room | None:

@@ -1,6 +1,6 @@
 """What the socket's events do, a module a subject; importing one registers its events. Media have their own folder."""
 
 from meetings.handlers import chat, hands, media_intent, participants, room
-from meetings.media import lifecycle, screens
+from meetings.media import lifecycle, p2p, screens
 
-__all__ = ["chat", "hands", "lifecycle", "media_intent", "participants", "room", "screens"]
+__all__ = ["chat", "hands", "lifecycle", "media_intent", "p2p", "participants", "room", "screens"]

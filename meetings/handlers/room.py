@@ -14,11 +14,11 @@ from meetings.database import in_database
 from meetings.errors import CLOSE_ENDED, CLOSE_REPLACED, Refused
 from meetings.eventlog import LIMIT, Missed
 from meetings.hub import Hub
-from meetings.limits import JOINS, LARGE_ANSWER
-from meetings.live import Entered
-from meetings.messages import Empty, ParticipantsPage, RoomJoin, StatsReport
+from meetings.limits import JOINS, LARGE_ANSWER, TOLD_TO_ALL
+from meetings.live import Entered, shown_pair
+from meetings.messages import ChangeSettings, Empty, ParticipantsPage, RoomJoin, StatsReport
 from meetings.presence import close_attendance
-from meetings.registry import on
+from meetings.registry import on, on_event
 from meetings.session import RoomSession
 
 PAGE = 200  # participants in the answer of room:join, besides those who matter at once
@@ -57,7 +57,7 @@ async def _join(session: RoomSession, message: RoomJoin) -> dict[str, Any]:
         "session": entered.session,
         "resumed": False,
         "you": await _you(session),
-        "settings": msgspec.to_builtins(session.settings),
+        "settings": {**msgspec.to_builtins(session.settings), "mode": session.room.mode},
         "rtp_capabilities": None,
         "ice_servers": [],
         "media": None,
@@ -142,6 +142,7 @@ async def _catch_up(session: RoomSession, message: RoomJoin, answer: dict[str, A
         participants_next=room.next,
         chat=history["messages"],
         recording=room.recording,
+        p2p=room.p2p,
         last_seq=room.seq,
     )
     missed = await hub.log.since(room.seq)
@@ -161,6 +162,7 @@ class WholeRoom:
     total: int
     next: str | None
     recording: Any
+    p2p: Any
 
 
 async def _whole_room(hub: Hub) -> WholeRoom:
@@ -180,6 +182,7 @@ async def _whole_room(hub: Hub) -> WholeRoom:
         total=len(snapshot.people),
         next=page[-1]["participant_id"] if rest else None,
         recording=snapshot.info.get("recording"),
+        p2p=shown_pair(snapshot.info["p2p"]) if "p2p" in snapshot.info else None,
     )
     return taken
 
@@ -225,6 +228,19 @@ async def end(session: RoomSession, message: Empty) -> None:
     await registry.on_room_end.run(session.room)
     await hub.live.clear()
     session.after_answer(lambda: hub.close_all_soon(CLOSE_ENDED))
+
+
+@on("room:settings", ChangeSettings, needs="settings", limit=TOLD_TO_ALL)
+async def change_settings(session: RoomSession, message: ChangeSettings) -> None:
+    await in_database(services.set_mode)(session.room, message.mode)
+    await session.hub.publish("room:updated", {"settings": {"mode": message.mode}})
+
+
+@on_event("room:updated")
+def take_settings(hub: Hub, data: dict[str, Any]) -> None:
+    """Each socket has its own copy of the room."""
+    for session in {*hub.sessions.values(), *hub.arriving}:
+        session.room.mode = data["settings"]["mode"]
 
 
 @on("stats:report", StatsReport)

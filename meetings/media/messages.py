@@ -6,10 +6,10 @@ judged; the worker judges the rest, because it is the one that must live with it
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from meetings.errors import Refused
 from meetings.messages import Key, Message
@@ -23,6 +23,7 @@ Layer = Annotated[int, Meta(ge=0, le=7)]
 MAX_RTP_PARAMETERS = 16 * 1024
 MAX_RTP_CAPABILITIES = 32 * 1024
 MAX_DTLS_PARAMETERS = 4 * 1024
+MAX_SDP = 32 * 1024  # characters: Chrome's with four media and all its codecs is half of that
 
 KIND_OF: dict[Source, Kind] = {"microphone": "audio", "camera": "video", "screen": "video", "screen_audio": "audio"}
 
@@ -67,6 +68,33 @@ class Consume(Message, frozen=True):
 
 class OneConsumer(Message, frozen=True):
     consumer_id: Key
+
+
+class SessionDescription(Struct, forbid_unknown_fields=True, frozen=True):
+    type: Literal["offer", "answer"]
+    sdp: Annotated[str, Meta(max_length=MAX_SDP)]
+
+
+class IceCandidate(Struct, forbid_unknown_fields=True, frozen=True):
+    """As RTCIceCandidate.toJSON() has it; an empty `candidate` says that there are no more."""
+
+    candidate: Annotated[str, Meta(max_length=1024)]
+    sdpMid: Annotated[str, Meta(max_length=64)] | None = None
+    sdpMLineIndex: Annotated[int, Meta(ge=0, le=255)] | None = None
+    usernameFragment: Annotated[str, Meta(max_length=256)] | None = None
+
+
+class P2pSignal(Message, frozen=True):
+    """`pair`: which connection it belongs to; left out: the one there is."""
+
+    participant_id: Key
+    pair: Key | None = None
+    description: SessionDescription | None = None
+    candidate: IceCandidate | None = None
+
+
+class P2pFailed(Message, frozen=True):
+    pair: Key
 
 
 class ConsumerPrefer(Message, frozen=True):

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from meetings.live import LiveRoom
+from meetings.media import p2p
 from meetings.media.controller import MediaController, media_holding
 from meetings.media.room_media import PATIENCE, refused
 from sfu.client import TIMEOUT
@@ -29,6 +30,8 @@ async def start_recording(code: str, recording_id: str, **about: Any) -> None:
     live = _live(media, code)
     before = await live.recording()
     await show_recording(code, recording_id, datetime.now(UTC), **about)
+    if room := media.rooms.get(code):
+        await p2p.review(room.hub)  # what two people send each other directly no worker could record
     try:
         await _ask(media, code, StartRecording(room=code, recording=recording_id))
     except InvalidRequest as error:

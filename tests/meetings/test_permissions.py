@@ -69,6 +69,7 @@ PEOPLE = {"host": "tina", "co-host": "asa", "presenter": "pia", "attendee": "sam
 REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
     "room:leave": ({}, "yyyyy"),
     "room:end": ({}, "ynnnn"),
+    "room:settings": ({"mode": "sfu"}, "yynnn"),
     "participants:page": ({"after": "x"}, "yyyyy"),
     "stats:report": ({"rtt": 12.5}, "yyyyy"),
     "participant:mute": ({"participant_id": "VICTIM", "kind": "audio"}, "yynnn"),
