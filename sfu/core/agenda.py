@@ -16,6 +16,7 @@ from sfu.protocol import EVENTS
 
 if TYPE_CHECKING:
     from sfu.core.feed import Burst, Feed
+    from sfu.core.pipe import Pipe
     from sfu.core.router import Router
     from sfu.core.stream import Stream
     from sfu.core.transport import Transport
@@ -37,9 +38,11 @@ class Agenda:
         self.starting: set[Transport] = set()  # transports whose consumers wait for its keys
         self.probing: set[Transport] = set()  # that padding is sent to
         self.talking: set[Router] = set()  # rooms with microphones, whose speakers are told
+        self.pipes: set[Pipe] = set()  # to other workers
         self.dropped: Counter[str] = Counter()  # packets by reason
         self.counters = Counters()
         self._bursts: list[Burst] = []
+        self._piped: list[tuple[Transport, bytearray]] = []
         self._packets: list[tuple[Transport, bytearray]] = []
         self._reports: list[tuple[Transport, bytes]] = []
         self._events: list[EVENTS] = []
@@ -55,6 +58,10 @@ class Agenda:
     def packet(self, transport: Transport, packet: bytearray) -> None:
         """One RTP packet to one receiver."""
         self._packets.append((transport, packet))
+
+    def pipe(self, transport: Transport, packet: bytearray) -> None:
+        """One RTP packet to another worker, whose receivers wait for it: it leaves before what goes to ours."""
+        self._piped.append((transport, packet))
 
     def report(self, transport: Transport, packet: bytes) -> None:
         """One RTCP datagram."""
@@ -91,6 +98,8 @@ class Agenda:
             self._do(transport.budget.send_padding, transport, now)
         for router in self.talking:
             self._do(router.tell_speakers, None, now)
+        for pipe in list(self.pipes):
+            self._do(pipe.look, pipe, now)
         self._tick = (self._tick + 1) % SLOTS
         for transport in list(self._slots[self._tick]):
             self._do(transport.each_second, transport, now)
@@ -111,6 +120,10 @@ class Agenda:
             self.open_feeds.clear()
         bursts, self._bursts = self._bursts, []
         return bursts
+
+    def take_piped(self) -> list[tuple[Transport, bytearray]]:
+        piped, self._piped = self._piped, []
+        return piped
 
     def take_packets(self) -> list[tuple[Transport, bytearray]]:
         packets, self._packets = self._packets, []

@@ -18,6 +18,8 @@ from sfu.protocol import Json, Kind, ProducerInfo, Source
 
 if TYPE_CHECKING:
     from sfu.core.consumer import Consumer
+    from sfu.core.peer import Peer
+    from sfu.core.pipe import Pipe, PipeConsumer
     from sfu.core.tap import Tap
     from sfu.core.transport import Transport
 
@@ -50,9 +52,11 @@ class Producer:
         ssrc: int,
         paused: bool,
         speakers: Speakers | None = None,
+        owner: Peer | None = None,
     ) -> None:
         self.id = id
         self.transport = transport
+        self.owner = owner or transport.peer  # who sends it; what came by a pipe is not the pipe's
         self.agenda = transport.agenda
         self.kind: Kind = kind
         self.source: Source = source
@@ -100,6 +104,7 @@ class Producer:
         self.reference: Stream | None = None  # the layer whose timeline consumers see
         self.consumers: dict[str, Consumer] = {}
         self.feeds: dict[Stream, Feed] = {}
+        self.pipe_consumers: dict[Pipe, PipeConsumer] = {}  # on their way to other workers
         self.taps: list[Tap] = []
         self.tap_listener = Listener(self)  # one for all recorders: the best layer that there is
         self.speakers = speakers  # of the room, for a voice: it is forwarded while it is among the loudest
@@ -115,14 +120,18 @@ class Producer:
         if self.paused:
             self.agenda.dropped["paused"] += 1
             return
-        if len(self.streams) > 1 and now >= self._next_look:
-            self._look(now)
+        if len(self.streams) > 1:
+            self.look(now)
+        speakers = self.speakers
+        heard = speakers is None or self._is_heard(speakers, packet, now)
+        for lane in stream.lanes:
+            lane.offer(packet, heard=heard)
         feed = self.feeds.get(stream)
-        if self.speakers is not None:
+        if speakers is not None:
             tap_feed = self.tap_feeds.get(stream)
             if tap_feed is not None:
                 tap_feed.forward(packet)
-            if not self._is_heard(self.speakers, packet, now):
+            if not heard or not speakers.is_chosen(self.owner.id):
                 self.agenda.dropped["not_among_loudest"] += 1
                 if feed is not None:
                     feed.stop()  # its numbers go on without a gap when the voice is heard again
@@ -137,10 +146,12 @@ class Producer:
         client whom nobody hears is worse than one voice too many.
         """
         level = audio_level(packet.data)
-        return level is None or speakers.hear(self.transport.peer.id, level, now)
+        return level is None or speakers.hear(self.owner.id, level, now)
 
-    def _look(self, now: float) -> None:
+    def look(self, now: float) -> None:
         """Whoever has no layer yet, or one that has fallen silent, gets another now; else it is done each second."""
+        if now < self._next_look:
+            return
         self._next_look = now + self.LOOK_EVERY
         for listener in self.listeners():
             target = listener.target
@@ -149,7 +160,8 @@ class Producer:
 
     def skip(self, stream: Stream, sequence: int) -> bool:
         """Leave an empty packet out, if all consumers can do without its number."""
-        return all(feed.skip(sequence) for feed in self._feeds_of(stream))
+        skipped = all(feed.skip(sequence) for feed in self.feeds_of(stream))
+        return all(lane.skip(sequence) for lane in stream.lanes) and skipped
 
     def restart(self, stream: Stream) -> None:
         """The sender's numbers began anew: go on after the next key frame, as after a change of layer."""
@@ -158,14 +170,16 @@ class Producer:
         stream.begin_anew()
         if self.reference is stream:
             self.reference = None
-        for feed in self._feeds_of(stream):
+        for lane in stream.lanes:
+            lane.begin_anew()
+        for feed in self.feeds_of(stream):
             feed.stop()
             if self.is_video and feed.has_audience:
                 # Asked for with the next tick: the packet at hand may begin one.
                 stream.key_frames.request()
                 self.agenda.wanting.add(stream)
 
-    def _feeds_of(self, stream: Stream) -> list[Feed]:
+    def feeds_of(self, stream: Stream) -> list[Feed]:
         return [feeds[stream] for feeds in (self.feeds, self.tap_feeds) if stream in feeds]
 
     # --- layers ---
@@ -251,7 +265,7 @@ class Producer:
         for stream, feed in self.feeds.items():
             # Who never had a picture does not ask for one, and requests to a sender that sleeps are not repeated.
             sends = stream.last_packet_at is not None and now - stream.last_packet_at < self.INACTIVE_AFTER
-            if not feed.has_audience:
+            if not feed.has_audience and not stream.lanes:
                 stream.key_frames.pending = False  # nobody is left who waits for it
             elif sends and (feed.waiting or not feed.running):
                 stream.want_key_frame(now)
@@ -273,10 +287,12 @@ class Producer:
             self.agenda.wanting.discard(stream)
             self.agenda.nacking.discard(stream)
             stream.cache.clear()  # nothing of it leaves any more, not even as a repair
+            for lane in stream.lanes:
+                lane.stop()
         for feed in (*self.feeds.values(), *self.tap_feeds.values()):
             feed.stop()
         if self.speakers is not None:
-            self.speakers.remove(self.transport.peer.id)
+            self.speakers.remove(self.owner.id)
 
     def resume(self, now: float) -> None:
         self.paused = False
@@ -317,13 +333,13 @@ class Producer:
 
     def info(self) -> ProducerInfo:
         return ProducerInfo(
-            producer_id=self.id, peer=self.transport.peer.id, kind=self.kind, source=self.source, paused=self.paused
+            producer_id=self.id, peer=self.owner.id, kind=self.kind, source=self.source, paused=self.paused
         )
 
     def stats(self, now: float) -> Json:
         return {
             "producer_id": self.id,
-            "peer": self.transport.peer.id,
+            "peer": self.owner.id,
             "kind": self.kind,
             "source": self.source,
             "mime_type": self.mime_type,

@@ -16,6 +16,7 @@ from sfu.core.capabilities import router_rtp_capabilities
 from sfu.core.consumer import Consumer
 from sfu.core.layout import MAX_MIDS, mid_text
 from sfu.core.peer import Peer
+from sfu.core.pipe import Pipe, Piped, PipeProducer
 from sfu.core.producer import Producer
 from sfu.core.speakers import Speakers
 from sfu.core.tap import Tap
@@ -48,6 +49,8 @@ class Router:
         self.room = room
         self.agenda = agenda
         self.peers: dict[str, Peer] = {}
+        self.far_peers: dict[str, Peer] = {}  # who are on other workers; known to the room's home alone
+        self.is_home = True  # False: the room's voices are judged on another worker
         self.producers: dict[str, Producer] = {}
         self.taps: list[Tap] = []
         self.speakers = Speakers()
@@ -62,7 +65,7 @@ class Router:
         peer = self.peers.get(id)
         if peer is None:
             peer = self.peers[id] = Peer(id, name, room=self.room, cname=self._new_id())
-            self._limit_voices()
+            self.limit_voices()
             self._tell_taps("peer_opened", id, name)
         elif name:
             peer.name = name
@@ -81,7 +84,7 @@ class Router:
         for transport in list(peer.transports.values()):
             self.close_transport(transport, reason)
         del self.peers[id]
-        self._limit_voices()
+        self.limit_voices()
         self.agenda.event(PeerClosed(room=self.room, peer=id, reason=reason))
         self._tell_taps("peer_closed", id)
 
@@ -91,8 +94,10 @@ class Router:
         self.taps.clear()
         self.agenda.talking.discard(self)
 
-    def _limit_voices(self) -> None:
-        self.speakers.limit = self._loudest if len(self.peers) > LARGE_ROOM else None
+    def limit_voices(self) -> None:
+        if self.is_home:
+            large = len(self.peers) + len(self.far_peers) > LARGE_ROOM
+            self.speakers.limit = self._loudest if large else None
 
     # --- transports ---
 
@@ -151,10 +156,15 @@ class Router:
             paused=paused,
             speakers=self.speakers if kind == "audio" and source == "microphone" else None,
         )
-        if producer.speakers is not None:
+        transport.learn_extensions(producer)
+        self._add(producer, now)
+        return ProducerMade(producer_id=producer.id)
+
+    def _add(self, producer: Producer, now: float) -> None:
+        transport = producer.transport
+        if producer.speakers is not None and self.is_home:
             self.agenda.talking.add(self)
         transport.producers[producer.id] = producer
-        transport.learn_extensions(producer)
         for stream in producer.streams:
             if stream.ssrc is not None:
                 transport.streams[stream.ssrc] = stream
@@ -163,19 +173,21 @@ class Router:
         self.producers[producer.id] = producer
         for tap in list(self.taps):
             self._add_tap(producer, tap, now)
-        return ProducerMade(producer_id=producer.id)
 
     def producer(self, peer: Peer, id: str) -> Producer:
         """One of the peer's own: nobody can act on another's."""
         producer = self.producers.get(id)
-        if producer is None or producer.transport.peer is not peer:
+        if producer is None or producer.owner is not peer:
             raise InvalidRequest("not_found", "no such producer")
         return producer
 
-    def close_producer(self, producer: Producer, reason: str) -> None:
+    def close_producer(self, producer: Producer, reason: str, *, tell: bool = True) -> None:
+        """`tell` False: it goes on elsewhere, only nobody here wants it."""
         if producer.closed:
             return
         producer.closed = True
+        for outgoing in list(producer.pipe_consumers.values()):
+            outgoing.close()
         receivers = {transport for transport in self._receiving_transports() if producer.ssrc in transport.positions}
         receivers |= {consumer.transport for consumer in producer.consumers.values()}
         for consumer in list(producer.consumers.values()):
@@ -191,10 +203,11 @@ class Router:
                 if ssrc is not None and table.get(ssrc) is stream:
                     del table[ssrc]
                     transport.forget_ssrc(ssrc)
-        self.agenda.event(
-            ProducerClosed(room=self.room, peer=transport.peer.id, producer_id=producer.id, reason=reason)
-        )
-        self._tell_taps("producer_closed", producer.id)
+        if tell:
+            self.agenda.event(
+                ProducerClosed(room=self.room, peer=producer.owner.id, producer_id=producer.id, reason=reason)
+            )
+            self._tell_taps("producer_closed", producer.id)
 
     def pause_producer(self, producer: Producer) -> None:
         if not producer.paused:
@@ -205,6 +218,61 @@ class Router:
         if producer.paused:
             producer.resume(now)
             self._tell_taps("producer_resumed", producer.id)
+
+    # --- other workers ---
+
+    def open_pipe(self, pipe: Pipe) -> None:
+        self.agenda.add(pipe)
+        self.agenda.pipes.add(pipe)
+
+    def create_pipe_producer(self, pipe: Pipe, about: Piped, now: float) -> PipeProducer:
+        """A producer of another worker, as it will come by the pipe."""
+        kind, source, consumable = about.kind, about.source, about.consumable
+        codecs = [codec for codec in consumable["codecs"] if not codec["mimeType"].lower().endswith("/rtx")]
+        encodings = [
+            {**encoding, "ssrc": ssrc, **({"rid": rid} if rid else {})}
+            for encoding, ssrc, rid in zip(consumable["encodings"], about.ssrcs, about.rids, strict=True)
+        ]
+        parameters = ortc.validate_rtp_parameters(kind, {**consumable, "codecs": codecs, "encodings": encodings})
+        ssrc = self._new_ssrc()
+        mapping = ortc.producer_mapping(parameters, CAPABILITIES, ssrc=ssrc)
+        producer = PipeProducer(
+            id=about.producer_id,
+            transport=pipe,
+            owner=Peer(about.peer, "", room=self.room, cname=about.cname),
+            kind=kind,
+            source=source,
+            parameters=parameters,
+            mapping=mapping,
+            consumable=ortc.consumable_rtp_parameters(kind, parameters, mapping, CAPABILITIES, cname=about.cname),
+            ssrc=ssrc,
+            paused=about.paused,
+            # Who is among the loudest is judged once, at home: what came from there is to be heard.
+            speakers=self.speakers if self.is_home and kind == "audio" and source == "microphone" else None,
+            layers=about.layers,
+            now=now,
+        )
+        self._add(producer, now)
+        return producer
+
+    def open_far_peer(self, id: str, name: str, cname: str) -> None:
+        known = self.far_peers.get(id)
+        self.far_peers[id] = Peer(id, name, room=self.room, cname=cname)
+        self.limit_voices()
+        if known is None and id not in self.peers:
+            self._tell_taps("peer_opened", id, name)
+
+    def close_far_peer(self, id: str) -> None:
+        if self.far_peers.pop(id, None) is not None:
+            self.limit_voices()
+            if id not in self.peers:
+                self._tell_taps("peer_closed", id)
+
+    def close_pipe(self, pipe: Pipe, reason: str) -> None:
+        for outgoing in list(pipe.outgoing.values()):
+            outgoing.close()
+        self.agenda.pipes.discard(pipe)
+        self.close_transport(pipe, reason)
 
     # --- speakers ---
 
@@ -280,7 +348,7 @@ class Router:
         if tap in self.taps:
             return
         self.taps.append(tap)
-        for peer in self.peers.values():
+        for peer in (*self.peers.values(), *self.far_peers.values()):
             self._tell(tap, "peer_opened", peer.id, peer.name)
         for producer in self.producers.values():
             self._add_tap(producer, tap, now)

@@ -89,6 +89,8 @@ class Speakers:
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit  # how many voices are forwarded; None: all
+        # Who is forwarded in the whole room, where another worker judges that; None: we do.
+        self.chosen: frozenset[str] | None = None
         self.active: str | None = None
         self._voices: dict[str, Voice] = {}
         self._forwarded: dict[str, Voice] = {}
@@ -124,6 +126,11 @@ class Speakers:
         voice.admitted_at = now
         self._forwarded[source] = voice
         return True
+
+    def is_chosen(self, source: str) -> bool:
+        """Whether who is loud enough here is so in the whole room, or has a place there the moment he is heard."""
+        chosen = self.chosen
+        return chosen is None or self.limit is None or source in chosen or len(chosen) < self.limit
 
     def remove(self, source: str) -> None:
         """He left, or muted himself."""

@@ -15,6 +15,7 @@ from sfu.core.rtp import Buffer, RtpHeader, SequenceUnwrapper
 from sfu.core.vp8 import Vp8Descriptor, key_frame_size, parse_vp8
 
 if TYPE_CHECKING:
+    from sfu.core.pipe import Lane
     from sfu.core.producer import Producer
 
 RTCP_SSRC = 1  # ours in feedback: it sends no media, so any will do
@@ -38,6 +39,7 @@ class Stream:
         self.forwarded = 0  # bytes, as they leave
         self.active_since: float | None = None
         self.last_packet_at: float | None = None
+        self.lanes: tuple[Lane, ...] = ()  # to other workers that want this layer
         self.begin_anew()
 
     def begin_anew(self) -> None:

@@ -217,6 +217,8 @@ class Transport:
         if stream is not None:
             stream.reception.sender_report(report.ntp_timestamp, report.rtp_timestamp, now)
             stream.producer.report_to_taps(stream, now)
+            for outgoing in stream.producer.pipe_consumers.values():
+                outgoing.lanes[stream.index].send_report(report.ntp_timestamp, report.rtp_timestamp)
         self._on_report_blocks(report.blocks, now)
 
     def _on_receiver_report(self, report: rtcp.ReceiverReport, now: float) -> None:
@@ -287,7 +289,7 @@ class Transport:
             return
         self._key_frame_requests += 1
         self.agenda.counters.plis_received += 1
-        if self._key_frame_requests > max(MAX_KEY_FRAME_REQUESTS, len(self.consumers)):
+        if self._key_frame_requests > max(MAX_KEY_FRAME_REQUESTS, self.watched):
             self.agenda.dropped["pli_limit"] += 1
             return
         consumer.want_key_frame(now)
@@ -315,6 +317,11 @@ class Transport:
             self.agenda.report(self, report.serialize())
         if self._feedback.empty:
             self.agenda.arrivals.discard(self)
+
+    @property
+    def watched(self) -> int:
+        """How many streams the other side may speak of."""
+        return len(self.consumers)
 
     def start_consumers(self, now: float) -> None:
         for consumer in self.consumers.values():
@@ -392,7 +399,7 @@ class Transport:
                     octet_count=octets & 0xFFFFFFFF,
                 ).serialize()
             )
-            names.append((ssrc, consumer.producer.transport.peer.cname))
+            names.append((ssrc, consumer.producer.owner.cname))
             if sum(len(part) for part in parts) + len(names) * 32 > MAX_REPORT:
                 self._flush_reports(parts, names)
         self._flush_reports(parts, names)

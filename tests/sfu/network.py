@@ -65,6 +65,7 @@ class FakeNetwork:
         self.peers: dict[Transport, FakePeer] = {}
         self.events: list[Any] = []
         self.each_tick: list[Callable[[], None]] = []
+        self.pipes: dict[Transport, Callable[[bytes], None]] = {}  # to other workers: what takes their datagrams
         self.on_tapped: Callable[[str, memoryview, float], None] | None = None  # what recorders get
 
     def join(self, name: str, direction: Direction) -> FakePeer:
@@ -104,6 +105,8 @@ class FakeNetwork:
 
     def deliver(self) -> None:
         buffer = bytearray(65536)
+        for pipe, piped in self.agenda.take_piped():
+            self.pipes[pipe](bytes(piped))
         for burst in self.agenda.take_bursts():
             if burst.tap is not None and self.on_tapped is not None:
                 places = burst.render(buffer, 16, self.now)
@@ -129,5 +132,8 @@ class FakeNetwork:
         for transport, packet in self.agenda.take_packets():
             self.peers[transport].take(bytes(packet))
         for transport, report in self.agenda.take_reports():
-            self.peers[transport].rtcp.extend(parse_compound(report))
+            if transport in self.pipes:
+                self.pipes[transport](report)
+            else:
+                self.peers[transport].rtcp.extend(parse_compound(report))
         self.events += self.agenda.take_events()
