@@ -45,8 +45,8 @@ class Budget:
     def on_feedback(self, feedback: TransportFeedback, now: float) -> None:
         transport = self.transport
         if self.estimator is None:
-            self.estimator = BandwidthEstimator(initial=INITIAL, first_number=transport.transport_sequence)
-            transport.sent = self.estimator.sent
+            self.estimator = BandwidthEstimator(initial=INITIAL, first_number=transport.lane.sequence)
+            transport.lane.sent = self.estimator.sent
             return
         before = self.estimator.estimate
         self.estimator.on_feedback(feedback, now)

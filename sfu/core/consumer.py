@@ -8,11 +8,11 @@ from sfu.core.feed import NO_SHIFT, Feed, Shift, rewrite
 from sfu.core.layers import Preference, useful_layer
 from sfu.core.layout import (
     MID_AT,
-    TRANSPORT_CC_HEAD,
+    NUMBER_AT,
     abs_send_time,
     padding_packet,
     patch_mid,
-    patch_mid_and_transport_cc,
+    patch_number,
     retransmission,
     write_send_time,
 )
@@ -151,7 +151,8 @@ class Consumer(Listener):
     def make_seat(self, feed: Feed, first_number: int, shift: Shift) -> Seat:
         if self.producer.is_video:
             self._tell_layer(feed.stream.index)
-        return Seat(feed, first_number, shift, self.transport, self.mid)
+        mid = None if self.mid == self.producer.consumer_mid else self.mid
+        return Seat(feed, first_number, shift, self.transport, mid)
 
     def left(self, seat: Seat) -> None:
         self.packets += seat.feed.packets - seat.packets_before
@@ -232,6 +233,7 @@ class Consumer(Listener):
             payload_type=self.repair_payload_type,
             ssrc=self.producer.ssrc + 1,
             sequence_number=self._next_repair_number(),
+            mid=self.mid,
             padding=size,
         )
         self._stamp(packet, now)
@@ -247,7 +249,8 @@ class Consumer(Listener):
         """What stands at fixed offsets, in a packet of the repair stream."""
         write_send_time(packet, abs_send_time(now + self.producer.agenda.clock_offset))
         number = self.transport.next_transport_sequence()
-        patch_mid_and_transport_cc(packet, MID_AT, self.mid, TRANSPORT_CC_HEAD, number)
+        patch_mid(packet, MID_AT, self.mid)
+        patch_number(packet, NUMBER_AT, number)
         self.transport.sent_one(number, len(packet), now)
 
     def each_second(self, now: float, elapsed: float) -> None:

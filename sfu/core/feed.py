@@ -10,7 +10,15 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from sfu.core.layout import PADDING_BIT, abs_send_time, patch_sequence_and_timestamp, payload_offset, write_send_time
+from sfu.core.layout import (
+    MID_AT,
+    PADDING_BIT,
+    abs_send_time,
+    patch_mid,
+    patch_sequence_and_timestamp,
+    payload_offset,
+    write_send_time,
+)
 from sfu.core.numbering import Numbering, Segment
 from sfu.core.packet_cache import Packet
 
@@ -66,8 +74,8 @@ class Burst:
         """Write the packets one behind the other, `gap` bytes after each; (offset, length) of each.
 
         `even`: packets of nearly one size get padding to be of one size, so that they can leave as one segmented send;
-        browsers cut a frame into packets that differ by a byte. What is left to the sender: MID and transport-wide
-        number (`sfu.core.layout`), and `shift` for those who need it.
+        browsers cut a frame into packets that differ by a byte. What is left to the sender: the transport-wide number
+        (`sfu.core.layout`), and `differ` for those who need it.
         """
         producer = self.feed.producer
         send_time = abs_send_time(now + producer.agenda.clock_offset)
@@ -94,10 +102,13 @@ class Burst:
         self._places = places
         return places
 
-    def shift(self, buffer: bytearray, start: int, shift: Shift) -> None:
+    def differ(self, buffer: bytearray, start: int, seat: Seat) -> None:
         """Write into a copy of what `render` wrote, at `start`, what one receiver sees differently."""
         for (packet, number, segment), (at, _) in zip(self.packets, self._places, strict=True):
-            rewrite(buffer, start + at, packet, number, segment, shift)
+            if seat.shift is not None:
+                rewrite(buffer, start + at, packet, number, segment, seat.shift)
+            if seat.mid is not None:
+                patch_mid(buffer, start + at + MID_AT, seat.mid)
 
 
 def rewrite(

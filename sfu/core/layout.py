@@ -2,13 +2,14 @@
 
 A forwarded packet has no CSRCs, and a one-byte extension block (RFC 8285) that begins with MID, transport-wide
 sequence number and absolute send time, in that order and always there. So a burst is written once, copied whole for
-each receiver, and only bytes 17 to 22 of each packet are written again:
+each receiver, and only the transport-wide number is written again. The MID is the producer's, and so the same for all;
+only who consumes a producer for the second time on one transport has one of his own.
 
     0  version, padding, X=1 | 1  marker, payload type | 2  sequence number | 4  timestamp | 8  SSRC
     12 0xBEDE, length in words | 16 id 1, 17-19 MID | 20 id 5, 21-22 transport-wide number | 23 id 4, 24-26 send time
     27 what else the producer sent, padding to a word | payload
 
-Where transport-cc is not negotiated (audio), bytes 20-22 are zero: padding.
+Audio has no transport-wide number: bytes 20-22 are zero, which is padding.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ FIXED_HEADER = 12
 MID_AT = 17
 MID_LENGTH = 3
 TRANSPORT_CC_AT = 20
+NUMBER_AT = 21
 ABS_SEND_TIME_AT = 24
 OTHERS_AT = 27
 SEQUENCE_AT = 2
@@ -42,8 +44,8 @@ MAX_PACKET = 1500  # bytes: what comes larger did not come from a browser
 
 _head = Struct("!BBHII").pack_into
 _extension = Struct("!HHB3sB2sB3s").pack_into
-# (buffer, offset 17, MID, TRANSPORT_CC_HEAD, number): all that differs between receivers of a video packet
-patch_mid_and_transport_cc = Struct("!3sBH").pack_into
+# (buffer, offset 21, transport-wide number): all that differs between receivers of a video packet
+patch_number = Struct("!H").pack_into
 patch_mid = Struct("!3s").pack_into
 patch_sequence_and_timestamp = Struct("!HI").pack_into
 _send_time = Struct("!HB").pack_into
@@ -52,7 +54,7 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def mid_text(number: int) -> str:
-    """The MID of a transport's nth consumer: always three characters, so that it can be written over another."""
+    """The nth MID: always three characters, so that it can be written over another."""
     if not 0 <= number < MAX_MIDS:
         raise ValueError("no MID is left")
     return _DIGITS[number // 1296] + _DIGITS[number // 36 % 36] + _DIGITS[number % 36]
@@ -64,9 +66,14 @@ def canonical(
     *,
     payload_type: int,
     ssrc: int,
+    mid: bytes,
+    numbered: bool,
     passed_on: tuple[tuple[int, int], ...],
 ) -> bytearray:
-    """A received packet in that shape, padding left out; `passed_on` are (their id, our id) of extensions to keep."""
+    """A received packet in that shape, padding left out; `passed_on` are (their id, our id) of extensions to keep.
+
+    `numbered`: whether there is a transport-wide number.
+    """
     others = b""
     extensions = header.extensions
     for theirs, ours in passed_on:
@@ -87,7 +94,8 @@ def canonical(
         header.timestamp,
         ssrc,
     )
-    _extension(packet, FIXED_HEADER, 0xBEDE, words, MID_ID << 4 | 2, b"000", 0, b"", ABS_SEND_TIME_HEAD, b"")
+    head = TRANSPORT_CC_HEAD if numbered else 0
+    _extension(packet, FIXED_HEADER, 0xBEDE, words, MID_ID << 4 | 2, mid, head, b"", ABS_SEND_TIME_HEAD, b"")
     if others:
         packet[OTHERS_AT : OTHERS_AT + len(others)] = others
     packet[start:] = payload
@@ -116,12 +124,14 @@ def abs_send_time(seconds: float) -> int:
     return int(seconds * 262144) & 0xFFFFFF
 
 
-def padding_packet(*, payload_type: int, ssrc: int, sequence_number: int, padding: int) -> bytearray:
+def padding_packet(*, payload_type: int, ssrc: int, sequence_number: int, mid: bytes, padding: int) -> bytearray:
     """A packet with nothing but 1 to 255 bytes of padding, in that shape. The last byte tells how many."""
     words = (OTHERS_AT - 16 + 3) // 4
     packet = bytearray(16 + 4 * words + padding)
     _head(packet, 0, 0x90 | PADDING_BIT, payload_type, sequence_number, 0, ssrc)
-    _extension(packet, FIXED_HEADER, 0xBEDE, words, MID_ID << 4 | 2, b"000", 0, b"", ABS_SEND_TIME_HEAD, b"")
+    _extension(
+        packet, FIXED_HEADER, 0xBEDE, words, MID_ID << 4 | 2, mid, TRANSPORT_CC_HEAD, b"", ABS_SEND_TIME_HEAD, b""
+    )
     packet[-1] = padding
     return packet
 

@@ -27,9 +27,11 @@ class Seat:
     """One listener's in one feed, from a key frame on. What it adds never changes: packets may be on their way."""
 
     __slots__ = (
+        "differs",
         "feed",
         "first_number",
         "first_out",
+        "lane",
         "last_out",
         "mid",
         "octets_before",
@@ -39,7 +41,7 @@ class Seat:
     )
 
     def __init__(
-        self, feed: Feed, first_number: int, shift: Shift, transport: Transport | None = None, mid: bytes = b""
+        self, feed: Feed, first_number: int, shift: Shift, transport: Transport | None = None, mid: bytes | None = None
     ) -> None:
         self.feed = feed
         self.first_number = first_number  # of the feed's: what came before it is not for us
@@ -47,7 +49,9 @@ class Seat:
         self.last_out: int | None = None  # when it is given up
         self.shift = None if shift == NO_SHIFT else shift
         self.transport = transport  # None for recorders
-        self.mid = mid
+        self.lane = None if transport is None else transport.lane
+        self.mid = mid  # None: the producer's
+        self.differs = self.shift is not None or mid is not None  # from what the feed says
         self.packets_before = feed.packets
         self.octets_before = feed.octets
 

@@ -50,6 +50,7 @@ class Producer:
         mapping: Json,
         consumable: Json,
         ssrc: int,
+        consumer_mid: bytes,
         paused: bool,
         speakers: Speakers | None = None,
         owner: Peer | None = None,
@@ -63,6 +64,7 @@ class Producer:
         self.paused = paused
         self.consumable = consumable
         self.ssrc = ssrc  # of what consumers get; their repair stream has the next one
+        self.consumer_mid = consumer_mid  # under which all its consumers get it, unless theirs was used before
         self.mid: str = parameters.get("mid", "")
         codec = consumable["codecs"][0]
         self.codec: Json = codec

@@ -42,6 +42,7 @@ CAPABILITIES = router_rtp_capabilities()
 
 LARGE_ROOM = 50  # peers: in rooms above it only the loudest voices are forwarded
 LOUDEST = 5  # of them
+SHARED_MIDS = MAX_MIDS // 2  # for producers; the others for who consumes one again
 
 
 class Router:
@@ -58,6 +59,7 @@ class Router:
         self._speaker: str | None = None  # as the taps were told
         self._new_id = new_id
         self._used_ssrcs: set[int] = set()
+        self._next_mid = 0
 
     # --- peers ---
 
@@ -153,6 +155,7 @@ class Router:
             mapping=mapping,
             consumable=consumable,
             ssrc=ssrc,
+            consumer_mid=self._new_mid(),
             paused=paused,
             speakers=self.speakers if kind == "audio" and source == "microphone" else None,
         )
@@ -294,15 +297,12 @@ class Router:
         producer = self.producers.get(producer_id)
         if producer is None:
             raise InvalidRequest("not_found", "no such producer")
-        if transport.next_mid >= MAX_MIDS:
-            raise InvalidRequest("too_large", "too many consumers on this transport; make a new one")
         # Two m-lines with one SSRC would confuse the receiver, and only one that lost track asks twice.
         for other in list(transport.consumers.values()):
             if other.producer is producer:
                 self.close_consumer(other, "replaced")
         parameters = ortc.consumer_rtp_parameters(producer.consumable, rtp_capabilities, mid=0, ssrc=producer.ssrc)
-        parameters["mid"] = mid_text(transport.next_mid)
-        transport.next_mid += 1
+        parameters["mid"] = _unused_mid(transport, producer)
         repair_number = transport.repair_numbers.get(producer.ssrc)
         consumer = Consumer(
             id=self._new_id(),
@@ -396,6 +396,10 @@ class Router:
                 if transport.direction == "recv":
                     yield transport
 
+    def _new_mid(self) -> bytes:
+        self._next_mid += 1
+        return mid_text(self._next_mid % SHARED_MIDS).encode()
+
     def _new_ssrc(self) -> int:
         """For a producer as consumers see it; the next one is for its repairs.
 
@@ -406,6 +410,18 @@ class Router:
             if ssrc not in self._used_ssrcs:
                 self._used_ssrcs.add(ssrc)
                 return ssrc
+
+
+def _unused_mid(transport: Transport, producer: Producer) -> str:
+    """The producer's; for who consumed it before on the same transport one of its own: an m-line keeps its MID."""
+    mid = producer.consumer_mid.decode()
+    if mid in transport.mids:
+        number = MAX_MIDS - len(transport.mids)  # another one each time
+        if number < SHARED_MIDS:
+            raise InvalidRequest("too_large", "too many consumers on this transport; make a new one")
+        mid = mid_text(number)
+    transport.mids.add(mid)
+    return mid
 
 
 def _declared_ssrcs(parameters: Json) -> set[int]:

@@ -122,6 +122,8 @@ class Stream:
             header,
             payload_type=producer.payload_types[header.payload_type],
             ssrc=producer.ssrc,
+            mid=producer.consumer_mid,
+            numbered=producer.is_video,
             passed_on=producer.passed_on,
         )
         if vp8 is not None and vp8.picture_id is not None:

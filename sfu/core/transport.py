@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from sfu.core import capabilities as extension_uris
 from sfu.core import rtcp
-from sfu.core.bandwidth.sent_history import Departure
 from sfu.core.budget import Budget
 from sfu.core.errors import ParseError
 from sfu.core.feed import NO_SHIFT, Position
 from sfu.core.feedback import TransportFeedbackRecorder
+from sfu.core.lane import Lane
 from sfu.core.layout import MAX_PACKET
 from sfu.core.peer import MAX_SSRCS
 from sfu.core.reports import middle, to_ntp
@@ -48,7 +48,8 @@ class Transport:
         self.peer = peer
         self.direction: Direction = direction
         self.agenda = agenda
-        self.link: Any = None  # the shell's side of it, kept here so that the hot loop finds it in one step
+        self.link: Any = None  # the shell's side of it
+        self.lane = Lane()
         self.connected = False  # set by the shell when keys are there
         self.rtt: float | None = None  # seconds, to a sender of media; a receiver's is known for each of his streams
         self.producers: dict[str, Producer] = {}
@@ -60,11 +61,8 @@ class Transport:
         self.by_ssrc: dict[int, Consumer] = {}  # by SSRC that we send
         self.positions: dict[int, Position] = {}  # by SSRC: where a consumer stopped that was here
         self.repair_numbers: dict[int, int] = {}
-        self.transport_sequence = 0  # of the next packet; the hot loop counts it up
         self.budget = Budget(self)
-        # (number, what left): for the hot loop; None until somebody reports on it
-        self.sent: Callable[[int, tuple[Departure, ...]], None] | None = None
-        self.next_mid = 0
+        self.mids: set[str] = set()  # of all consumers that there have been
         self.packets_received = 0
         self.bytes_received = 0
         self.rate_in = 0.0  # bit/s over the last second
@@ -303,14 +301,14 @@ class Transport:
         return True
 
     def next_transport_sequence(self) -> int:
-        sequence = self.transport_sequence
-        self.transport_sequence = sequence + 1 & 0xFFFF
+        sequence = self.lane.sequence
+        self.lane.sequence = sequence + 1 & 0xFFFF
         return sequence
 
     def sent_one(self, number: int, size: int, now: float) -> None:
         """A packet under a transport-wide number that left by itself."""
-        if self.sent is not None:
-            self.sent(number, ((now, size),))
+        if self.lane.sent is not None:
+            self.lane.sent(number, ((now, size),))
 
     def send_feedback(self, now: float) -> None:
         for report in self._feedback.due(now):

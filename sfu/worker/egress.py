@@ -1,9 +1,9 @@
 """Send bursts to their receivers: copy, patch, protect, and let the kernel cut and send many at once.
 
-The one loop that decides what a worker can carry. For each receiver a burst is copied whole into the send buffer, MID
-and transport-wide number are written at fixed offsets, SRTP goes on in place; packets of one size leave as one
+The one loop that decides what a worker can carry. For each receiver a burst is copied whole into the send buffer, the
+transport-wide number is written at a fixed offset, SRTP goes on in place; packets of one size leave as one
 segmented send, and the sends of several receivers in one system call. Whatever does not differ between receivers is
-prepared once for each burst (`_rows`), so that the inner loop touches three things a packet.
+prepared once for each burst (`_rows`), and what does stands in one object (`Lane`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 
 from sfu.core.bandwidth.sent_history import departures
 from sfu.core.feed import Burst
-from sfu.core.layout import MID_AT, TRANSPORT_CC_HEAD, patch_mid_and_transport_cc
+from sfu.core.lane import Lane
+from sfu.core.layout import NUMBER_AT, patch_number
 from sfu.core.listener import Seat
 from sfu.worker.datagrams import (
     CONTROL,
@@ -31,8 +32,8 @@ from sfu.worker.datagrams import (
     is_temporary,
     sendmmsg,
 )
+from sfu.worker.srtp import MAIN_TAG, srtp_protect
 from sfu.worker.srtp import ffi as srtp_ffi
-from sfu.worker.srtp import srtp_protect
 
 logger = logging.getLogger(__name__)
 
@@ -72,19 +73,25 @@ class Egress:
 
     def send(self, burst: Burst, now: float) -> None:
         """Send a burst to all its seats; what cannot be sent is dropped and counted."""
-        others = self._send_protected(burst, 16, burst.seats, now)
-        if others:
-            self._send_protected(burst, 10, others, now)
+        detours = self._send(burst, burst.seats, MAIN_TAG, now)
+        by_tag: dict[int, list[Seat]] = {}
+        for seat in detours:
+            lane: Any = seat.lane
+            by_tag.setdefault(lane.link.sessions.tag_length, []).append(seat)
+        for tag, seats in by_tag.items():
+            self._send(burst, seats, tag, now, by_detour=True)
 
     def source(self, burst: Burst, now: float) -> list[memoryview]:
-        """The packets as recorders get them: before MID and protection."""
+        """The packets as recorders get them: before protection."""
         places = burst.render(self._source, 0, now)
-        if burst.tap is not None and burst.tap.shift is not None:
-            burst.shift(self._source, 0, burst.tap.shift)
+        if burst.tap is not None and burst.tap.differs:
+            burst.differ(self._source, 0, burst.tap)
         return [self._source_view[at : at + size] for at, size in places]
 
-    def _send_protected(self, burst: Burst, tag: int, seats: Sequence[Seat], now: float) -> list[Seat]:
-        """Send to the seats whose SRTP tag has that length; the rest is returned."""
+    def _send(
+        self, burst: Burst, seats: Sequence[Seat], tag: int, now: float, *, by_detour: bool = False
+    ) -> list[Seat]:
+        """Send to the seats whose lanes are open. Returned are those with a detour, whose SRTP tag may be another."""
         places = burst.render(self._source, tag, now, even=self.segments)
         last_at, last_size = places[-1]
         total = last_at + last_size + tag
@@ -94,61 +101,65 @@ class Egress:
         lengths = self._lengths_view[: len(fresh_lengths)]
         source = self._source_view[:total]
         buffer, header_words = self._buffer, self._header_words
-        protect, patch = srtp_protect, patch_mid_and_transport_cc
-        # Where there is no transport-wide number, its element is written as the padding that it was.
-        head, step = (TRANSPORT_CC_HEAD, 1) if burst.feed.producer.is_video else (0, 0)
+        protect, patch = srtp_protect, patch_number
+        numbered = burst.feed.producer.is_video
         left = departures([size for _, size in places], now)
-        others: list[Seat] = []
-        links: list[Any] = []
+        detours: list[Seat] = []
+        lanes: list[Lane] = []
         row = 0
         for seat in seats:
-            transport: Any = seat.transport
-            link = transport.link
-            session = link.outbound
+            lane: Any = seat.lane
+            session = lane.session
             if session is None:
-                continue
-            if link.tag_length != tag:
-                others.append(seat)
-                continue
+                if not lane.detour:
+                    continue
+                if not by_detour:
+                    detours.append(seat)
+                    continue
+                session = lane.link.outbound
             view, packets, names = rows[row]
             view[:] = source
             lengths[:] = fresh_lengths
-            if seat.shift is not None:
-                burst.shift(buffer, row * total, seat.shift)
-            mid = seat.mid
-            first = sequence = transport.transport_sequence if step else 0
-            for at, pointer, length in packets:
-                patch(buffer, at, mid, head, sequence)
-                sequence = sequence + step & 0xFFFF
-                if protect(session, pointer, length):
-                    # Nothing of what libsrtp refused may leave: the row is written over by the next receiver.
-                    transport.agenda.dropped["srtp_protect"] += len(places)
-                    break
+            if seat.differs:
+                burst.differ(buffer, row * total, seat)
+            refused = 0
+            if numbered:
+                first = number = lane.sequence
+                for at, pointer, length in packets:
+                    patch(buffer, at, number)
+                    number = number + 1 & 0xFFFF
+                    refused |= protect(session, pointer, length)
+                if not refused:
+                    lane.sequence = number
+                    if lane.sent is not None:
+                        lane.sent(first, left)
             else:
-                if step:
-                    transport.transport_sequence = sequence
-                    if transport.sent is not None:
-                        transport.sent(first, left)
-                if link.connection is not None:
-                    self._send_framed(link, view, places, tag)
-                    continue
-                name = link.name
-                for word in names:
-                    header_words[word] = name
-                links.append(link)
-                row += 1
-                if row == row_count:
-                    self._transmit(rows, links, places, tag)
-                    links = []
-                    row = 0
+                for _, pointer, length in packets:
+                    refused |= protect(session, pointer, length)
+            if refused:
+                # Nothing of it may leave: the row is written over by the next receiver.
+                seat.feed.producer.agenda.dropped["srtp_protect"] += len(places)
+                continue
+            if by_detour and lane.link.path.connection is not None:
+                self._send_framed(lane.link, view, places, tag)
+                continue
+            name = lane.name
+            for word in names:
+                header_words[word] = name
+            lanes.append(lane)
+            row += 1
+            if row == row_count:
+                self._transmit(rows, lanes, places, tag)
+                lanes = []
+                row = 0
         if row:
-            self._transmit(rows, links, places, tag)
-        return others
+            self._transmit(rows, lanes, places, tag)
+        return detours
 
     def _rows(self, places: list[tuple[int, int]], total: int, tag: int, receivers: int) -> list[Any]:
         """Room in the send buffer for some receivers, with their messages to the kernel filled in but for the address.
 
-        Each row: (view, [(offset of MID, pointer, length pointer)], [which word of the headers is the address]).
+        Each row: (view, [(offset of the number, pointer, length pointer)], [which word of the headers is the address]).
         """
         runs = self._runs(places, tag)
         count = max(1, min(receivers, MAX_ROWS, BUFFER // total, MAX_MESSAGES // len(runs)))
@@ -158,7 +169,7 @@ class Egress:
         for index in range(count):
             start = index * total
             packets = [
-                (start + at + MID_AT, base + (start + at), length_pointers[j]) for j, (at, _) in enumerate(places)
+                (start + at + NUMBER_AT, base + (start + at), length_pointers[j]) for j, (at, _) in enumerate(places)
             ]
             names = []
             for at, size, segment in runs:
@@ -212,14 +223,14 @@ class Egress:
             known = self._controls[segment] = (int(ffi.cast("uintptr_t", buffer)), buffer)
         return known[0]
 
-    def _transmit(self, rows: list[Any], links: list[Any], places: list[tuple[int, int]], tag: int) -> None:
-        self.packets += len(links) * len(places)
-        self.bytes += len(links) * rows[0][0].nbytes
+    def _transmit(self, rows: list[Any], lanes: list[Lane], places: list[tuple[int, int]], tag: int) -> None:
+        self.packets += len(lanes) * len(places)
+        self.bytes += len(lanes) * rows[0][0].nbytes
         if not self.many:
-            for (view, _, _), link in zip(rows, links, strict=False):
-                self._send_singly(view, places, tag, link)
+            for (view, _, _), lane in zip(rows, lanes, strict=False):
+                self._send_singly(view, places, tag, lane)
             return
-        messages = len(links) * len(rows[0][2])
+        messages = len(lanes) * len(rows[0][2])
         sent = 0
         while sent < messages:
             result: int = sendmmsg(self._fileno, self._headers_pointer + sent, messages - sent, 0)
@@ -232,18 +243,18 @@ class Egress:
                 return
             # One receiver's message is at fault, as where its way takes no packets of that size: not the others'.
             row = sent // len(rows[0][2])
-            self._send_singly(rows[row][0], places, tag, links[row])
+            self._send_singly(rows[row][0], places, tag, lanes[row])
             sent = (row + 1) * len(rows[0][2])
 
     def _send_framed(self, link: Any, view: memoryview, places: list[tuple[int, int]], tag: int) -> None:
         self.packets += len(places)
         self.bytes += view.nbytes
         for at, size in places:
-            link.connection.send(view[at : at + size + tag])
+            link.path.connection.send(view[at : at + size + tag])
 
-    def _send_singly(self, view: memoryview, places: list[tuple[int, int]], tag: int, link: Any) -> None:
+    def _send_singly(self, view: memoryview, places: list[tuple[int, int]], tag: int, lane: Lane) -> None:
         for at, size in places:
             try:
-                self._socket.sendto(view[at : at + size + tag], link.address)
+                self._socket.sendto(view[at : at + size + tag], lane.link.path.destination)
             except OSError:
                 self.failed += 1

@@ -10,7 +10,7 @@ from sfu.core.ice import Address, IceLite
 from sfu.core.transport import Transport
 from sfu.worker.datagrams import destination_of, ffi
 from sfu.worker.dtls import Certificate, DtlsServer
-from sfu.worker.srtp import SrtpSessions
+from sfu.worker.srtp import MAIN_TAG, SrtpSessions
 from sfu.worker.tcp import TcpConnection
 
 if TYPE_CHECKING:
@@ -45,18 +45,15 @@ class Link:
         "_closed",
         "_early",
         "_endpoint",
-        "address",
-        "connection",
         "dtls",
         "ice",
         "inbound",
-        "name",
+        "lane",
         "outbound",
         "path",
         "paths",
         "repairs",
         "sessions",
-        "tag_length",
         "transport",
     )
 
@@ -68,15 +65,12 @@ class Link:
         self._early: deque[bytes] = deque(maxlen=EARLY_DTLS)
         self._closed = False
         self.sessions: SrtpSessions | None = None
-        # For the hot loops; `outbound` is None as long as nothing may be sent.
         self.inbound: Any = None
-        self.outbound: Any = None
-        self.tag_length = 16
+        self.outbound: Any = None  # None as long as nothing may be sent
+        self.lane = transport.lane  # the same for the sending loop
+        self.lane.link = self
         self.paths: dict[Address, Path] = {}
         self.path: Path | None = None  # the selected one
-        self.address: tuple[Any, ...] = ()
-        self.name = 0  # where the kernel finds the address
-        self.connection: TcpConnection | None = None
         self.repairs = 0
 
     # --- ICE ---
@@ -86,27 +80,29 @@ class Link:
         selected = self.ice.selected
         if selected is None:
             self.path = None
-            self.outbound = None
-            return
-        if self.path is not None and self.path.address == selected and selected in self.paths:
-            self._open()
+            self._shut()
             return
         self.path = self.paths.get(selected)
-        if self.path is not None:
-            self.address = self.path.destination
-            self.name = self.path.name
-            self.connection = self.path.connection
         self._open()
 
     def check_consent(self, now: float) -> None:
         """Nothing is sent to who does not ask for it any more; the next valid check opens the way again."""
         if self.outbound is not None and self.ice.consent_expired(now):
-            self.outbound = None
+            self._shut()
             self._endpoint.dropped["consent_lost"] += 1
 
     def _open(self) -> None:
-        if self.sessions is not None and self.path is not None and not self._closed:
-            self.outbound = self.sessions.outbound
+        if self.sessions is None or self.path is None or self._closed:
+            return
+        lane = self.lane
+        self.outbound = self.sessions.outbound
+        lane.name = self.path.name
+        lane.detour = self.path.connection is not None or self.sessions.tag_length != MAIN_TAG
+        lane.session = None if lane.detour else self.outbound
+
+    def _shut(self) -> None:
+        self.outbound = self.lane.session = None
+        self.lane.detour = False
 
     # --- DTLS ---
 
@@ -143,12 +139,12 @@ class Link:
         elif dtls.state == "connected" and self.sessions is None and dtls.sessions is not None:
             self.sessions = dtls.sessions
             self.inbound = self.sessions.inbound
-            self.tag_length = self.sessions.tag_length
             self.transport.connected = True
             self._open()
         elif dtls.state in ("closed", "failed"):
             self.transport.connected = False
-            self.inbound = self.outbound = None
+            self.inbound = None
+            self._shut()
 
     # --- the core's wishes ---
 
@@ -167,12 +163,13 @@ class Link:
         self.dtls.close()
         for datagram in self.dtls.datagrams_to_send():
             self._endpoint.send_plain(datagram, self.path)
-        self.inbound = self.outbound = None
+        self.inbound = None
+        self._shut()
         self._endpoint.remove(self)
 
     def stats(self) -> dict[str, Any]:
         return {
             "dtls": self.dtls.state,
-            "protocol": None if self.path is None else "udp" if self.connection is None else "tcp",
+            "protocol": None if self.path is None else "udp" if self.path.connection is None else "tcp",
             "sending": self.outbound is not None,
         }

@@ -18,7 +18,11 @@ from pylibsrtp import _binding as binding
 ffi: Any = binding.ffi
 lib: Any = binding.lib
 
+MAIN_TAG = 16  # bytes, AES-GCM's: what nearly all receivers have
 WINDOW = 1024  # packets: how late a packet may be before it counts as a replay
+# The same for what we send: repairs have an SSRC of their own, so only what was late on its way to us is late here.
+# libsrtp moves the whole window with each packet, at 0.1 µs where it is 1024 wide.
+SENT_WINDOW = 256
 RTCP_TRAILER = 4 + 16  # bytes that SRTCP adds at most: its index and a tag
 
 # The functions of the hot path, as plain names: (session, char *, int *) -> 0 when all is well.
@@ -69,8 +73,8 @@ class SrtpSessions:
     __slots__ = ("_keep", "inbound", "outbound", "tag_length")
 
     def __init__(self, profile: Profile, *, receive_key: bytes, send_key: bytes) -> None:
-        receiving = _session(profile, receive_key, Policy.SSRC_ANY_INBOUND)
-        sending = _session(profile, send_key, Policy.SSRC_ANY_OUTBOUND)
+        receiving = _session(profile, receive_key, Policy.SSRC_ANY_INBOUND, WINDOW)
+        sending = _session(profile, send_key, Policy.SSRC_ANY_OUTBOUND, SENT_WINDOW)
         self._keep = (receiving, sending)  # they free the sessions when they go
         self.inbound = receiving._srtp[0]
         self.outbound = sending._srtp[0]
@@ -94,8 +98,8 @@ class SrtpSessions:
         return bytes(ffi.buffer(buffer, length[0]))
 
 
-def _session(profile: Profile, key: bytes, direction: int) -> Session:
+def _session(profile: Profile, key: bytes, direction: int, window: int) -> Session:
     policy = Policy(key=key, ssrc_type=direction, srtp_profile=profile.libsrtp)
     policy.allow_repeat_tx = True  # audio is sent again as it was
-    policy.window_size = WINDOW
+    policy.window_size = window
     return Session(policy)

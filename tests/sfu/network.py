@@ -13,7 +13,7 @@ from typing import Any
 
 from sfu.core.agenda import TICK, Agenda
 from sfu.core.consumer import Consumer
-from sfu.core.layout import MID_AT, TRANSPORT_CC_HEAD, patch_mid, patch_mid_and_transport_cc
+from sfu.core.layout import NUMBER_AT, patch_number
 from sfu.core.producer import Producer
 from sfu.core.router import Router
 from sfu.core.rtcp import RtcpPacket, parse_compound
@@ -110,24 +110,22 @@ class FakeNetwork:
         for burst in self.agenda.take_bursts():
             if burst.tap is not None and self.on_tapped is not None:
                 places = burst.render(buffer, 16, self.now)
-                if burst.tap.shift is not None:
-                    burst.shift(buffer, 0, burst.tap.shift)
+                if burst.tap.differs:
+                    burst.differ(buffer, 0, burst.tap)
                 for at, size in places:
                     self.on_tapped(burst.feed.producer.id, memoryview(buffer)[at : at + size], self.now)
             for seat in burst.seats:
                 transport = seat.transport
                 assert transport is not None
                 places = burst.render(buffer, 16, self.now)
-                if seat.shift is not None:
-                    burst.shift(buffer, 0, seat.shift)
+                if seat.differs:
+                    burst.differ(buffer, 0, seat)
                 for at, size in places:
                     packet = buffer[at : at + size]
                     if burst.feed.producer.is_video:
                         number = transport.next_transport_sequence()
                         transport.sent_one(number, size, self.now)
-                        patch_mid_and_transport_cc(packet, MID_AT, seat.mid, TRANSPORT_CC_HEAD, number)
-                    else:
-                        patch_mid(packet, MID_AT, seat.mid)
+                        patch_number(packet, NUMBER_AT, number)
                     self.peers[transport].take(bytes(packet))
         for transport, packet in self.agenda.take_packets():
             self.peers[transport].take(bytes(packet))

@@ -123,7 +123,7 @@ async def test_a_receiver_who_cannot_be_reached_does_not_stop_the_others(classro
     assert link.path is not None
     # The kernel refuses to send from the loopback address to the world outside.
     link.path.name_buffer[0:16] = socket_address(("192.0.2.1", 9), socket.AF_INET)
-    link.address = ("192.0.2.1", 9)
+    link.path.destination = ("192.0.2.1", 9)
     voice = OpusSender(2222)
     for _ in range(5):
         up.send_rtp(voice.packet())

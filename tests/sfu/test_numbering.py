@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfu.core.layout import canonical, mid_text, payload_offset, retransmission
+from sfu.core.layout import NUMBER_AT, canonical, mid_text, payload_offset, retransmission
 from sfu.core.numbering import Numbering
 from sfu.core.rtp import build_rtp, parse_rtp
 
@@ -86,13 +86,23 @@ def test_the_layout_is_what_it_says() -> None:
         extensions={3: b"\x05", 9: b"mid", 12: b"x" * 16},
         padding=7,
     )
-    made = canonical(packet, parse_rtp(packet), payload_type=101, ssrc=77, passed_on=((3, 8), (12, 10), (14, 11)))
+    made = canonical(
+        packet,
+        parse_rtp(packet),
+        payload_type=101,
+        ssrc=77,
+        mid=b"00a",
+        numbered=True,
+        passed_on=((3, 8), (12, 10), (14, 11)),
+    )
     header = parse_rtp(made)
     assert (header.payload_type, header.ssrc, header.sequence_number, header.timestamp) == (101, 77, 513, 7)
     assert (header.marker, header.csrc_count, header.padding_length) == (True, 0, 0)
     assert made[header.payload_offset :] == b"picture"
     assert header.payload_offset == payload_offset(made)
     assert header.extensions[1] == (17, 3)
+    assert made[17:20] == b"00a"
+    assert header.extensions[5] == (NUMBER_AT, 2)
     assert header.extensions[4] == (24, 3)
     assert {i: bytes(made[o : o + s]) for i, (o, s) in header.extensions.items() if i in (8, 10, 11)} == {
         8: b"\x05",
@@ -105,7 +115,7 @@ def test_a_retransmission_holds_the_original(payload: bytes, marker: bool) -> No
     packet = build_rtp(
         payload_type=96, sequence_number=513, timestamp=7, ssrc=9, marker=marker, payload=payload, extensions={}
     )
-    made = canonical(packet, parse_rtp(packet), payload_type=101, ssrc=76, passed_on=())
+    made = canonical(packet, parse_rtp(packet), payload_type=101, ssrc=76, mid=b"00a", numbered=False, passed_on=())
     rtx = retransmission(made, payload_type=102, ssrc=77, sequence_number=4, original=513, timestamp=7)
     header = parse_rtp(rtx)
     assert (header.payload_type, header.ssrc, header.sequence_number, header.timestamp) == (102, 77, 4, 7)
