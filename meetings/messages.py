@@ -118,18 +118,28 @@ class ChatHistory(Message, frozen=True):
 
 
 class StatsReport(Message, frozen=True):
-    """Milliseconds, percent and bit/s, as the browser measured them over the last 5 s."""
+    """Milliseconds, percent, bit/s, bytes and counts, as the browser measured them over the last `seconds`, about 5.
 
+    `voice_loss`: of the voices received, with what came too late; `voice_buffer`: how long they waited to be played.
+    """
+
+    seconds: Annotated[float, Meta(ge=0, le=3600)] | None = None
     rtt: Measure | None = None
     jitter: Measure | None = None
     packet_loss: Annotated[float, Meta(ge=0, le=100)] | None = None
     bitrate: Measure | None = None
+    bytes_received: Annotated[int, Meta(ge=0, le=10**12)] | None = None
+    bytes_sent: Annotated[int, Meta(ge=0, le=10**12)] | None = None
+    voice_loss: Annotated[float, Meta(ge=0, le=100)] | None = None
+    voice_buffer: Measure | None = None
     available_bitrate: Measure | None = None
     frames_per_second: Measure | None = None
     frame_width: Measure | None = None
     frame_height: Measure | None = None
     freeze_count: Measure | None = None
     audio_level: Measure | None = None
+    limited_by: Literal["none", "cpu", "bandwidth", "other"] | None = None
+    path: Literal["udp", "tcp", "relay"] | None = None
 
 
 # --- the room's settings, as stored in Room.settings ------------------------------------------------------------------

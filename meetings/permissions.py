@@ -51,6 +51,7 @@ TABLE: dict[str, tuple[Cell, Cell, Cell, Cell, Cell]] = {
     "spotlight":       (YES, YES, NO,  NO,                NO),
     "settings":        (YES, YES, NO,  NO,                NO),
     "lower_hands":     (YES, YES, NO,  NO,                NO),
+    "quality":         (YES, YES, NO,  NO,                NO),
     "share":           (YES, YES, YES, _off("share"),     NO),
     "slides":          (YES, YES, YES, _off("share"),     NO),
     "poll":            (YES, YES, YES, NO,                NO),

@@ -4,7 +4,6 @@ import { FakeMediaStreamTrack } from "fake-mediastreamtrack";
 import { actionFor } from "../../static/js/room/keys.js";
 import { arrange, gridRects, orderSeats, stageRects } from "../../static/js/room/layout.js";
 import { LevelMeter, SilenceWatch, SpeakingTracker } from "../../static/js/room/media/levels.js";
-import { isThin, QualityMeter, qualityOf, summarise } from "../../static/js/room/media/stats.js";
 import { Outbox } from "../../static/js/room/outbox.js";
 import { settle } from "./helpers.mjs";
 
@@ -120,41 +119,6 @@ test("a microphone that gives nothing at all is told of once; a quiet room is no
   assert.equal(told.filter(Boolean).length, 1);
   const quiet = new SilenceWatch();
   for (let now = 1; now <= 20_000; now += 100) assert.equal(quiet.update(0.002, now), false);
-});
-
-// --- numbers
-
-const stream = (more) => ({
-  participant_id: "tina", source: "camera", kind: "video", direction: "recv", framesDecoded: 0, frameWidth: 0, frameHeight: 0,
-  bytes: 0, packets: 0, packetsLost: 0, jitter: 0, rtt: 0, freezeCount: 0, ...more,
-});
-
-test("words for a line follow the limits", () => {
-  assert.equal(qualityOf({ rtt: 0.1, loss: 0.01, jitter: 0.01 }), "good");
-  assert.equal(qualityOf({ rtt: 0.5, loss: 0, jitter: 0 }), "warning");
-  assert.equal(qualityOf({ rtt: 0, loss: 0.1, jitter: 0 }), "danger");
-  assert.equal(qualityOf({ rtt: 0, loss: 0, jitter: 0.2 }), "critical");
-});
-
-test("loss is of the last seconds: a bad minute is forgotten when the line is good again", () => {
-  const meter = new QualityMeter();
-  meter.update([stream({ packets: 100, packetsLost: 0 })]);
-  assert.equal(meter.update([stream({ packets: 180, packetsLost: 20 })]).get("tina"), "critical");
-  assert.equal(meter.update([stream({ packets: 380, packetsLost: 20 })]).get("tina"), "good");
-});
-
-test("our own line is poor when most pictures are; one sender's bad line, or our own way up, is not it", () => {
-  assert.equal(isThin(new Map([["a", "danger"], ["b", "critical"], ["c", "good"]]), "me"), true);
-  assert.equal(isThin(new Map([["a", "danger"], ["b", "good"], ["c", "good"]]), "me"), false);
-  assert.equal(isThin(new Map([["me", "critical"]]), "me"), false);
-  assert.equal(isThin(new Map(), "me"), false);
-});
-
-test("a report tells milliseconds, percent and bits a second of the time since the last", () => {
-  const before = [stream({ bytes: 1000, packets: 10 })];
-  const after = [stream({ bytes: 126_000, packets: 105, packetsLost: 5, rtt: 0.042, jitter: 0.004 })];
-  assert.deepEqual(summarise(after, before, 5), { rtt: 42, jitter: 4, packet_loss: 5, bitrate: 200_000, freeze_count: 0 });
-  assert.equal(summarise([], before, 5), null);
 });
 
 // --- messages on their way

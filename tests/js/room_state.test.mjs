@@ -130,18 +130,19 @@ test("a host may act upon those below, never upon hosts or upon itself", () => {
   room.join(snapshot({ you: { participant_id: "tina", role: "host" } }));
   room.apply("participant:joined", { participants: [{ participant_id: "hugo", name: "Hugo", role: "host" }] });
   const can = new Set(["mute", "remove", "change_roles", "make_co_host"]);
-  const rows = Object.fromEntries(participantRows(room, can).map((row) => [row.participant_id, row]));
+  const rows = Object.fromEntries(participantRows(room, can, () => "good").map((row) => [row.participant_id, row]));
   assert.equal(rows.sam.canMute && rows.sam.canRemove, true);
   assert.deepEqual(rows.sam.roles, ["co-host", "presenter", "attendee", "guest"]);
   for (const id of ["tina", "hugo"]) assert.equal(rows[id].canMute || rows[id].canRemove || rows[id].roles.length > 0, false, id);
 });
 
 test("without permission no row offers anything", () => {
-  for (const row of participantRows(room, new Set())) assert.equal(row.canMute || row.canRemove || row.roles.length > 0, false);
+  for (const row of participantRows(room, new Set(), () => "poor")) assert.equal(row.quality, "", "nor is another's connection shown");
+  for (const row of participantRows(room, new Set(), () => "poor")) assert.equal(row.canMute || row.canRemove || row.roles.length > 0, false);
 });
 
 const shown = (received) => tileModels(room, { camera: null, screen: null, microphone: false }, {
-  tracks: new Map(), starved: new Set(), camerasOff: false, quality: new Map(), ...received,
+  tracks: new Map(), starved: new Set(), camerasOff: false, qualityOf: (id) => (id === "tina" ? "danger" : "good"), ...received,
 });
 
 test("a paused camera shows no picture, a shared screen a tile of its own", () => {

@@ -26,6 +26,7 @@ import { renderRecording } from "./views/recording.js";
 import { ToolbarView } from "./views/toolbar.js";
 import { Watch } from "./watch.js";
 import { wireChat } from "./wiring/chat.js";
+import { wireConnections } from "./wiring/connections.js";
 import { wireDevices } from "./wiring/devices.js";
 import { wirePeople } from "./wiring/people.js";
 import { wireStage } from "./wiring/stage.js";
@@ -82,9 +83,10 @@ listenToKeys({
 });
 
 const menus = wireDevices({ devices, meter, room, controls, watch, lobby, dialogs, notices, inLobby: () => isIn("lobby"), draw });
-const stage = wireStage({ room, session, engine, devices, controls, watch, notices, phone, draw });
+const connections = wireConnections({ room, watch, draw });
+const stage = wireStage({ room, session, engine, devices, controls, watch, notices, connections, phone, draw });
 const chat = wireChat({ room, session, connection, controls, isOpen: () => panels.open === "chat", draw });
-const people = wirePeople({ room, controls, watch, devices, notices, dialogs, draw });
+const people = wirePeople({ room, controls, watch, devices, notices, dialogs, connections, draw });
 
 // --- drawing: at most once a frame, whatever happened in it ---------------------------------------------------------------
 

@@ -9,7 +9,7 @@
  * @property {Map<string, MediaStreamTrack>} tracks by producer id
  * @property {Set<string>} starved ids of producers whose pictures our line does not carry at this moment
  * @property {boolean} camerasOff by our own wish
- * @property {Map<string, string>} quality by participant id
+ * @property {(id: string) => string} qualityOf somebody's connection
  */
 
 /**
@@ -18,7 +18,7 @@
  * @param {Received} received
  * @returns {import('./views/tiles.js').TileModel[]}
  */
-export function tileModels(room, own, { tracks, starved, camerasOff, quality }) {
+export function tileModels(room, own, { tracks, starved, camerasOff, qualityOf }) {
   const self = room.you.participant_id;
   /** @type {import('./views/tiles.js').TileModel[]} */
   const models = [];
@@ -33,7 +33,7 @@ export function tileModels(room, own, { tracks, starved, camerasOff, quality }) 
     };
     const common = {
       participant_id: id, self: isSelf, name: person.name, role: person.role, hand: room.handOf(id),
-      connected: person.connected, quality: quality.get(id) ?? "good",
+      connected: person.connected, quality: qualityOf(id),
     };
     models.push({
       ...common, id: `${id}/camera`, source: "camera", ...(isSelf ? { track: own.camera, note: "" } : theirs("camera")),
@@ -50,9 +50,10 @@ const RANKS = /** @type {Record<string, number>} */ ({ host: 5, "co-host": 4, pr
 /**
  * @param {RoomState} room
  * @param {Set<string>} can our permissions
+ * @param {(id: string) => string} qualityOf somebody's connection
  * @returns {import('./views/participants.js').Row[]}
  */
-export function participantRows(room, can) {
+export function participantRows(room, can, qualityOf) {
   const { participant_id: self, role } = room.you;
   const rank = RANKS[role] ?? 0;
   return room.participants.map((person) => {
@@ -64,7 +65,7 @@ export function participantRows(room, can) {
     return {
       participant_id: id, name: person.name, role: person.role, self: id === self, connected: person.connected,
       microphone: room.sends(id, "microphone"), camera: room.sends(id, "camera"), screen: room.sends(id, "screen"),
-      hand: room.handOf(id), canMute: can.has("mute") && below, canRemove: can.has("remove") && below,
+      hand: room.handOf(id), quality: can.has("quality") ? qualityOf(id) : "", canMute: can.has("mute") && below, canRemove: can.has("remove") && below,
       canLower: can.has("lower_hands") || id === self,
       roles: roles.length && !roles.includes(person.role) ? [person.role, ...roles] : roles,
     };

@@ -6,7 +6,8 @@
 import { Emitter } from "./emitter.js";
 import { HandWatch } from "./hand.js";
 import { receivedLevel, SilenceWatch, SpeakingTracker } from "./media/levels.js";
-import { collectStats, isThin, QualityMeter, summarise } from "./media/stats.js";
+import { collectStats } from "./media/stats.js";
+import { FlowMeter, isPoor, ownLine, QualityMeter, reportOf } from "./quality.js";
 
 const LEVELS_EVERY = 100; // ms
 const QUALITY_EVERY = 2000; // ms
@@ -15,14 +16,15 @@ const LOUD = 0.08; // of full scale: somebody speaks into a muted microphone, an
 const HINT_EVERY = 30_000; // ms
 const SPEAKER_STAYS = 1500; // ms: the large picture does not jump at every "hm"
 const THIN_FOR = 3; // judgements in a row: 6 s of a poor line, not one bad moment
+const WIDE_FOR = 5; // judgements in a row until what was offered for a poor line is taken back
 
 /**
  * @typedef {{
  *   level: number | null,
  *   speaking: Set<string>,
  *   speaker: string,
- *   quality: Map<string, string>,
- *   thinLine: undefined,
+ *   quality: {quality: Map<string, string>, flows: import('./quality.js').Flow[], line: import('./quality.js').OwnLine | null},
+ *   thinLine: boolean,
  *   handGoesDown: undefined,
  *   handDown: undefined,
  *   mutedButSpeaking: undefined,
@@ -38,13 +40,13 @@ export class Watch extends Emitter {
   #quality = new QualityMeter();
   #hintAt = -Infinity;
   #hand = new HandWatch();
-  #thin = 0; // judgements in a row
+  #flows = new FlowMeter(); // between two reports
+  #thin = false;
+  #doubts = 0; // judgements in a row that say otherwise
   /** @type {string | null} */
   #speaker = null;
   /** @type {string[] | null} who speaks by the server's word; null: it has not said anything yet */
   #heard = null;
-  /** @type {import('./media/stats.js').StreamStats[]} */
-  #reported = [];
 
   /**
    * @param {object} parts
@@ -129,20 +131,23 @@ export class Watch extends Emitter {
   async #judge() {
     const { session, engine, room } = this.#parts;
     if (!session.inClass || !engine.link) return;
-    const stats = await collectStats(engine, room.you.participant_id).catch(() => []);
-    const quality = this.#quality.update(stats);
-    this.emit("quality", quality);
-    this.#thin = isThin(quality, room.you.participant_id) ? this.#thin + 1 : 0;
-    if (this.#thin === THIN_FOR) this.emit("thinLine", undefined);
+    const self = room.you.participant_id;
+    const stats = await collectStats(engine, self).catch(() => []);
+    const judged = this.#quality.update(stats, self, performance.now());
+    this.emit("quality", judged);
+    this.#doubts = isPoor(judged.quality.get(self) ?? "good") === this.#thin ? 0 : this.#doubts + 1;
+    if (this.#doubts < (this.#thin ? WIDE_FOR : THIN_FOR)) return;
+    this.#doubts = 0;
+    this.#thin = !this.#thin;
+    this.emit("thinLine", this.#thin);
   }
 
   async #report() {
     const { session, engine, room, connection } = this.#parts;
     if (!session.inClass) return;
     const stats = await collectStats(engine, room.you.participant_id).catch(() => []);
-    const summary = summarise(stats, this.#reported, REPORT_EVERY / 1000);
-    this.#reported = stats;
+    const line = ownLine(this.#flows.update(stats, performance.now()));
     // Also without media: an answer that does not come is how a dead line is noticed.
-    connection.request("stats:report", summary ?? {}).catch(() => {});
+    connection.request("stats:report", line ? reportOf(line) : {}).catch(() => {});
   }
 }

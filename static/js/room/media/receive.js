@@ -12,8 +12,9 @@ import { Emitter } from "../emitter.js";
  * @typedef {import('../types.js').Request} Request
  * @typedef {import('./link.js').MediaLink} MediaLink
  * @typedef {{width?: number, height?: number, priority?: number}} Look how large a picture is shown, in device pixels, and how much it matters: 1 to 4
- * @typedef {{producer: ProducerInfo, consumer: Consumer, paused: boolean, starved: boolean, told: string}} Received `paused`:
- *   by us, as nobody looks; `starved`: by the worker, as the line is too thin; `told`: the look that the worker knows of
+ * @typedef {{producer: ProducerInfo, consumer: Consumer, paused: boolean, starved: boolean, layer: number | null, told: string}} Received
+ *   `paused`: by us, as nobody looks; `starved`: by the worker, as the line is too thin; `layer`: which the worker sends, as far
+ *   as it said; `told`: the look that the worker knows of
  * @typedef {{
  *   track: {producer: ProducerInfo, track: MediaStreamTrack},
  *   gone: {producer: ProducerInfo},
@@ -76,7 +77,9 @@ export class Receiver extends Emitter {
   layers({ consumer_id, spatial }) {
     const received = this.received.find(({ consumer }) => consumer.id === consumer_id);
     const starved = spatial === null;
-    if (!received || received.starved === starved) return;
+    if (!received) return;
+    received.layer = spatial;
+    if (received.starved === starved) return;
     received.starved = starved;
     this.emit("layers", { producer: received.producer, starved });
   }
@@ -153,7 +156,7 @@ export class Receiver extends Emitter {
         return;
       }
       const current = /** @type {ProducerInfo} */ (this.#wanted.get(id)); // it may have been muted meanwhile
-      const received = { producer: current, consumer, paused: true, starved: false, told: "" };
+      const received = { producer: current, consumer, paused: true, starved: false, layer: null, told: "" };
       this.#received.set(id, received);
       this.emit("track", { producer: current, track: consumer.track });
       await this.#matchPause(received);

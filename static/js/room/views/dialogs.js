@@ -31,7 +31,7 @@ export class DialogsView {
   }
 
   closeAll() {
-    for (const dialog of [this.#confirm, this.#leave, this.#settings, this.#keys]) if (dialog.open) dialog.close("cancel");
+    for (const dialog of /** @type {NodeListOf<HTMLDialogElement>} */ (document.querySelectorAll("dialog[open]"))) dialog.close("cancel");
   }
 
   /** @param {{title: string, text: string, go: string}} question @returns {Promise<boolean>} */

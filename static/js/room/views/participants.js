@@ -1,5 +1,6 @@
 // @ts-check
 /** Who is in class, hands first; for teachers with what they may do about each. */
+import { makeBars, setBars } from "./bars.js";
 import { el, hueOf, icon, initials } from "./dom.js";
 
 /**
@@ -13,6 +14,7 @@ import { el, hueOf, icon, initials } from "./dom.js";
  * @property {boolean} camera
  * @property {boolean} screen
  * @property {number} hand
+ * @property {string} quality of the connection; empty: not ours to see
  * @property {boolean} canMute
  * @property {boolean} canRemove
  * @property {boolean} canLower
@@ -23,6 +25,7 @@ import { el, hueOf, icon, initials } from "./dom.js";
  * @property {(id: string, name: string) => void} remove
  * @property {(id: string, role: string) => void} role
  * @property {(id: string) => void} lowerHand
+ * @property {(id: string) => void} connection
  */
 
 const ROLE_NAMES = /** @type {Record<string, string>} */ ({
@@ -90,6 +93,11 @@ export class ParticipantsView {
         : el("span", { class: "person-hand", role: "img", "aria-label": `Hand raised, number ${row.hand}` }, icon("hand-index-thumb-fill"), String(row.hand)));
     }
     const state = el("span", { class: "person-media" });
+    if (row.quality && row.connected) {
+      const bars = makeBars(() => this.#handlers.connection(id));
+      setBars(bars, row.quality, row.self ? "Your connection" : `Connection of ${row.name}`);
+      state.append(bars);
+    }
     if (row.screen) state.append(row.canMute && !row.self ? act("screen", "display", "Stop the screen of", () => this.#handlers.mute(id, "screen")) : said("display", "Shares the screen"));
     if (row.camera && row.canMute && !row.self) state.append(act("camera", "camera-video-fill", "Stop the camera of", () => this.#handlers.mute(id, "video")));
     else state.append(said(row.camera ? "camera-video-fill" : "camera-video-off", row.camera ? "Camera on" : "Camera off"));

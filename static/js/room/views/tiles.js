@@ -1,6 +1,7 @@
 // @ts-check
 /** The people and the shared screens, each a tile that moves calmly to its place. */
 import { arrange, orderSeats, pageSize } from "../layout.js";
+import { makeBars, setBars } from "./bars.js";
 import { el, hueOf, icon, initials } from "./dom.js";
 
 /**
@@ -31,10 +32,6 @@ import { el, hueOf, icon, initials } from "./dom.js";
  * @property {HTMLButtonElement} pin
  */
 
-const BARS = /** @type {Record<string, [number, string]>} */ ({
-  good: [3, "Good connection"], warning: [2, "Fair connection"], danger: [1, "Poor connection"], critical: [0, "Very poor connection"],
-});
-
 export class TilesView {
   #stage;
   #pager;
@@ -57,7 +54,9 @@ export class TilesView {
   /**
    * @param {HTMLElement} stage
    * @param {HTMLElement} pager
-   * @param {{seen: (tiles: Map<string, Seen>) => void}} handlers told by tile id when others are seen, or in other sizes
+   * @param {object} handlers
+   * @param {(tiles: Map<string, Seen>) => void} handlers.seen told by tile id when others are seen, or in other sizes
+   * @param {(participantId: string) => void} handlers.connection somebody's is to be shown
    */
   constructor(stage, pager, handlers) {
     this.#stage = stage;
@@ -142,7 +141,8 @@ export class TilesView {
     teacher.classList.add("tile-cap");
     const hand = el("span", { class: "tile-hand" });
     const state = el("span", { class: "tile-state" });
-    const bars = el("span", { class: "tile-bars", role: "img" }, el("b"), el("b"), el("b"));
+    const bars = makeBars(() => this.#handlers.connection(model.participant_id));
+    bars.classList.add("tile-bars");
     const pin = /** @type {HTMLButtonElement} */ (el("button", {
       type: "button", class: "tile-pin", "aria-pressed": "false", onclick: () => this.#togglePin(model.id),
     }, icon("pin-angle-fill")));
@@ -179,11 +179,8 @@ export class TilesView {
     state.hidden = !note;
     if (state.textContent !== note) state.textContent = note;
     root.classList.toggle("tile-away", !model.connected);
-    const [level, words] = BARS[model.quality] ?? BARS.good;
-    bars.dataset.level = String(level);
-    bars.title = words;
-    bars.setAttribute("aria-label", words);
-    bars.hidden = model.source === "screen";
+    setBars(bars, model.quality, model.self ? "Your connection" : `Connection of ${model.name}`);
+    bars.hidden = model.source === "screen" || !model.connected;
     const pinned = this.#pinned === model.id;
     pin.setAttribute("aria-pressed", String(pinned));
     pin.setAttribute("aria-label", `${pinned ? "Unpin" : "Pin"} ${label}`);

@@ -13,14 +13,16 @@ import { ParticipantsView } from "../views/participants.js";
  * @param {import('../media/devices.js').Devices} parts.devices
  * @param {import('../views/notices.js').NoticesView} parts.notices
  * @param {import('../views/dialogs.js').DialogsView} parts.dialogs
+ * @param {ReturnType<typeof import('./connections.js').wireConnections>} parts.connections
  * @param {() => void} parts.draw
  */
-export function wirePeople({ room, controls, watch, devices, notices, dialogs, draw }) {
+export function wirePeople({ room, controls, watch, devices, notices, dialogs, connections, draw }) {
   const view = new ParticipantsView(byId("people-list"), {
     mute: (id, kind) => void controls.mute(id, kind),
     remove: (id, name) => void remove(id, name),
     role: (id, role) => void controls.giveRole(id, role),
     lowerHand: (id) => void controls.lowerHand(id),
+    connection: connections.open,
   });
   byId("mute-all").addEventListener("click", () => void controls.mute("all", "audio"));
   byId("lower-all").addEventListener("click", () => void controls.lowerHand("all"));
@@ -50,7 +52,7 @@ export function wirePeople({ room, controls, watch, devices, notices, dialogs, d
   return {
     render() {
       const { can } = room;
-      view.render(participantRows(room, can));
+      view.render(participantRows(room, can, connections.qualityOf));
       setText(byId("people-title"), `Participants (${room.participants.length})`);
       byId("people-tools").hidden = !can.has("mute");
       byId("lower-all").hidden = !can.has("lower_hands") || !room.participants.some((person) => room.handOf(person.participant_id));

@@ -18,17 +18,16 @@ const PRIORITY = { screen: 4, speaker: 3, pinned: 2, other: 1 };
  * @param {import('../controls.js').Controls} parts.controls
  * @param {import('../watch.js').Watch} parts.watch
  * @param {import('../views/notices.js').NoticesView} parts.notices
+ * @param {ReturnType<typeof import('./connections.js').wireConnections>} parts.connections
  * @param {boolean} parts.phone
  * @param {() => void} parts.draw
  */
-export function wireStage({ room, session, engine, devices, controls, watch, notices, phone, draw }) {
+export function wireStage({ room, session, engine, devices, controls, watch, notices, connections, phone, draw }) {
   const { receiver } = engine;
   /** @type {Map<string, MediaStreamTrack>} by producer id */
   const tracks = new Map();
   /** @type {Set<string>} producer ids */
   const starved = new Set();
-  /** @type {Map<string, string>} by participant id */
-  let quality = new Map();
   /** @type {Map<string, import('../views/tiles.js').Seen>} by tile id */
   let seen = new Map();
   /** @type {import('../layout.js').Layout} */
@@ -55,6 +54,7 @@ export function wireStage({ room, session, engine, devices, controls, watch, not
       seen = now;
       lookAround();
     },
+    connection: connections.open,
   });
 
   receiver.on("track", ({ producer, track }) => {
@@ -83,16 +83,17 @@ export function wireStage({ room, session, engine, devices, controls, watch, not
     lookAround();
     draw();
   });
-  watch.on("quality", (found) => {
-    quality = found;
-    draw();
+  watch.on("thinLine", (thin) => {
+    if (thin) offerAudioOnly("Your connection is poor");
+    else notices.hide("thin-line");
   });
-  watch.on("thinLine", () => {
-    if (camerasOff) return;
-    notices.show({
-      key: "thin-line", level: "warning", title: "Your connection is poor", text: "Without cameras, voices and screens come through better.",
-      actions: [{ label: "Audio and screen only", run: () => setCamerasOff(true) }],
-    });
+  room.on("event", ({ event, data }) => {
+    if (event !== "quality:warning") return;
+    if (data.issue === "cpu") {
+      notices.show({ key: "busy", title: "The class is large for its server", text: "Pictures may stutter for a while." });
+    } else {
+      offerAudioOnly(data.issue === "bandwidth" ? "Your connection is too slow for all pictures" : "Your connection is poor");
+    }
   });
   byId("cameras-off").addEventListener("click", () => setCamerasOff(false));
   document.addEventListener("visibilitychange", () => {
@@ -129,6 +130,15 @@ export function wireStage({ room, session, engine, devices, controls, watch, not
     return !layoutChosen && screen ? "presentation" : layout;
   }
 
+  /** @param {string} title */
+  function offerAudioOnly(title) {
+    if (camerasOff) return;
+    notices.show({
+      key: "thin-line", level: "warning", title, text: "Without cameras, voices and screens come through better.", stays: true,
+      actions: [{ label: "Audio and screen only", run: () => setCamerasOff(true) }],
+    });
+  }
+
   /** @param {boolean} off */
   function setCamerasOff(off) {
     camerasOff = off;
@@ -161,7 +171,7 @@ export function wireStage({ room, session, engine, devices, controls, watch, not
 
     render() {
       const own = { camera: devices.camera, screen: devices.screen?.getVideoTracks()[0] ?? null, microphone: controls.sends("microphone") };
-      const models = tileModels(room, own, { tracks, starved, camerasOff, quality });
+      const models = tileModels(room, own, { tracks, starved, camerasOff, qualityOf: connections.qualityOf });
       tiles.render(models, { layout: currentLayout(), speaker, lastSpoke: (id) => watch.lastSpoke(id) });
     },
   };
