@@ -399,7 +399,9 @@ def _split(data: bytes) -> Iterable[tuple[int, int, bytes]]:
         end = position
         if first & 0x20:
             padding = data[end - 1] if words else 0
-            if padding == 0 or padding % 4 or padding > end - start:
+            # A feedback on arrivals ends where its last one does, and is padded to a word: by less than one.
+            odd = padding % 4 and packet_type != TRANSPORT_LAYER_FEEDBACK
+            if padding == 0 or odd or padding > end - start:
                 raise ParseError("RTCP padding length is impossible")
             end -= padding
         yield first, packet_type, data[start:end]

@@ -214,6 +214,13 @@ def test_padding_at_the_end_is_not_content():
     assert parse_compound(data) == [Bye([5])]
 
 
+def test_a_feedback_on_arrivals_is_padded_by_less_than_a_word():
+    chromiums = bytes.fromhex("afcd0005000000014152aab600000001005615002001d301")
+    [feedback] = parse_compound(chromiums)
+    assert isinstance(feedback, TransportFeedback)
+    assert [number for number, _ in feedback.received] == [0]
+
+
 def test_items_beside_the_cname_are_read_over():
     data = pack(202, 1, WORD + b"\2\4name\1\3abc\6\1x" + bytes(2))
     assert parse_compound(data) == [SourceDescription([(1, "abc")])]
