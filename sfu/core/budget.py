@@ -7,16 +7,18 @@ only where the path has shown that it is too narrow, never because too little is
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
+from sfu.core import layers
 from sfu.core.bandwidth.allocation import Allocator, Demand, Layer, Priority
 from sfu.core.bandwidth.estimator import BandwidthEstimator
+from sfu.core.layers import Rung, ladder
 from sfu.core.transport_feedback import TransportFeedback
 from sfu.protocol import Json, QualityWarning
 
 if TYPE_CHECKING:
     from sfu.core.consumer import Consumer
-    from sfu.core.stream import Stream
     from sfu.core.transport import Transport
 
 INITIAL = 3_000_000.0  # bit/s: a teacher's camera and a few tiles, which most schools' lines carry
@@ -76,9 +78,10 @@ class Budget:
         estimator = self.estimator
         if estimator is None:
             for consumer in consumers:
-                consumer.limit_to(consumer.useful_layer, now)
+                consumer.limit_to(consumer.useful, now)
             return
-        demands = [_demand(consumer, now) for consumer in consumers]
+        ladders = {consumer: ladder(consumer.producer.layers, consumer.smoothest) for consumer in consumers}
+        demands = [_demand(consumer, rungs, now) for consumer, rungs in ladders.items()]
         budget = estimator.estimate
         narrow = self._narrow_at is not None and now - self._narrow_at <= NARROW_FOR
         if not narrow:
@@ -88,7 +91,7 @@ class Budget:
             chosen = allocation.layers[demand.key]
             if chosen is None and not _sent(demand):
                 chosen = demand.wanted  # nothing is sent at the moment, as of a still screen: it may come
-            demand.key.limit_to(chosen, now)
+            demand.key.limit_to(None if chosen is None else ladders[demand.key][chosen], now)
         held = any(_is_held(demand, allocation.layers[demand.key]) for demand in demands)
         self._note_shortage(held and (narrow or self._short_since is not None), now)
         if estimator.plan_probe(allocation.usage, allocation.next_step, now):
@@ -131,26 +134,31 @@ class Budget:
             due -= consumer.send_padding(MAX_PADDING, now)
 
 
-def _demand(consumer: Consumer, now: float) -> Demand[Consumer]:
+def _demand(consumer: Consumer, rungs: list[Rung], now: float) -> Demand[Consumer]:
     producer = consumer.producer
     preference = consumer.preference
     if preference is not None:
         priority = Priority(max(Priority.OTHER, min(Priority.SCREEN, preference.priority)))
     else:
         priority = Priority.SCREEN if producer.source == "screen" else Priority.OTHER
+    seat = consumer.seat
     return Demand(
         key=consumer,
         priority=priority,
-        layers=[_layer(stream, now) for stream in producer.streams],
-        wanted=consumer.useful_layer,
-        current=consumer.seat.feed.stream.index if consumer.seat is not None else None,
+        layers=[_cost(producer.layers[rung.layer], rung.temporal, now) for rung in rungs],
+        wanted=_place(rungs, Rung(consumer.useful.layer)),
+        current=None if seat is None else _place(rungs, Rung(seat.feed.layer.index, seat.feed.temporal)),
     )
 
 
-def _layer(stream: Stream, now: float) -> Layer:
-    active = stream.last_packet_at is not None and now - stream.last_packet_at < stream.producer.INACTIVE_AFTER
-    rate = stream.rate or GUESSED[min(stream.index, len(GUESSED) - 1)]
-    return Layer(rate, stream.active_since if active else None)
+def _place(rungs: list[Rung], rung: Rung) -> int:
+    """The index of the best one that is no better."""
+    return max(0, bisect_right(rungs, rung) - 1)
+
+
+def _cost(layer: layers.Layer, temporal: int, now: float) -> Layer:
+    rate = layer.rate(temporal) or GUESSED[min(layer.index, len(GUESSED) - 1)]
+    return Layer(rate, layer.active_since if layer.is_active(now) else None)
 
 
 def _sent(demand: Demand[Consumer]) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sfu.core.feed import NO_SHIFT, Feed, Shift, rewrite
-from sfu.core.layers import Preference, useful_layer
+from sfu.core.layers import TOP, Preference, Rung, useful_layer
 from sfu.core.layout import (
     MID_AT,
     NUMBER_AT,
@@ -89,7 +89,7 @@ class Consumer(Listener):
         """Begin with a key frame; those who watch already notice nothing of it, but for the key frame."""
         if self.paused:
             self.paused = False
-            self.limit = self.useful_layer
+            self.limit = self.useful
             self.transport.budget.allocate(now)
             self.start(now)
 
@@ -124,33 +124,39 @@ class Consumer(Listener):
         self.transport.budget.allocate(now)
 
     @property
-    def useful_layer(self) -> int:
-        """The best layer that is of use to the page."""
-        streams = self.producer.streams
-        return len(streams) - 1 if self.preference is None else useful_layer(streams, self.preference)
+    def useful(self) -> Rung:
+        """The best that is of use to the page."""
+        layers = self.producer.layers
+        layer = len(layers) - 1 if self.preference is None else useful_layer(layers, self.preference)
+        return Rung(layer, self.smoothest)
 
-    def limit_to(self, layer: int | None, now: float) -> None:
-        """No better layer than that; None: nothing of it fits."""
-        if layer == self.limit:
+    @property
+    def smoothest(self) -> int:
+        wanted = None if self.preference is None else self.preference.temporal
+        return TOP if wanted is None else wanted
+
+    def limit_to(self, rung: Rung | None, now: float) -> None:
+        """Nothing better than that; None: nothing of it fits."""
+        if rung == self.limit:
             return
-        starved, self.limit = self.limit is None, layer
-        if layer is None:
+        starved, self.limit = self.limit is None, rung
+        if rung is None:
             self.stop()
-            self._tell_layer(None)
+            self._tell_layers(None, None)
         elif starved:
             self.start(now)
         elif self.target is not None:
             self.producer.aim(self, now)
 
-    def _tell_layer(self, spatial: int | None) -> None:
+    def _tell_layers(self, spatial: int | None, temporal: int | None) -> None:
         peer = self.transport.peer
         self.transport.agenda.event(
-            ConsumerLayers(room=peer.room, peer=peer.id, consumer_id=self.id, spatial=spatial, temporal=None)
+            ConsumerLayers(room=peer.room, peer=peer.id, consumer_id=self.id, spatial=spatial, temporal=temporal)
         )
 
     def make_seat(self, feed: Feed, first_number: int, shift: Shift) -> Seat:
         if self.producer.is_video:
-            self._tell_layer(feed.stream.index)
+            self._tell_layers(feed.layer.index, feed.top_temporal)
         mid = None if self.mid == self.producer.consumer_mid else self.mid
         return Seat(feed, first_number, shift, self.transport, mid)
 
@@ -203,6 +209,7 @@ class Consumer(Listener):
                 self._resent.clear()
             self._resent[out] = now
             agenda.counters.retransmissions += 1
+            packet = seat.feed.as_sent(packet)
             agenda.packet(transport, self._again(packet, fed, segment, seat.shift or NO_SHIFT, now))
 
     def _again(self, packet: Packet, number: int, segment: Segment, shift: Shift, now: float) -> bytearray:
@@ -273,8 +280,9 @@ class Consumer(Listener):
             "packets": packets,
             "bytes": octets,
             "bitrate": round(self.rate),
-            "spatial_layer": self.seat.feed.stream.index if self.seat is not None else None,
-            "useful_layer": self.useful_layer,
+            "spatial_layer": self.seat.feed.layer.index if self.seat is not None else None,
+            "temporal_layer": self.seat.feed.top_temporal if self.seat is not None else None,
+            "useful_layer": self.useful.layer,
             "lost": self.lost,
             "fraction_lost": self.fraction_lost / 256,
             "jitter": self.jitter / self.producer.clock_rate,

@@ -1,8 +1,9 @@
-"""One layer of a producer as it is given out: numbered once, written once, sent to everyone who watches that layer.
+"""One quality of a producer as it is given out: numbered once, written once, sent to everyone who watches it so.
 
-A feed's packets are numbered without a break, whatever the sender does. Who has watched this layer from his beginning
-gets them as they are; who came from another layer, or back from a pause, gets them with constants added to number,
-timestamp and picture (`Shift`), so that he sees one stream go on. Either way a burst is rendered once and copied.
+A feed's packets are numbered without a break, whatever the sender does, and whatever it leaves out: layers above its
+own. Who has watched it from his beginning gets them as they are; who came from another one, or back from a pause, gets
+them with constants added to number, timestamp and picture (`Shift`), so that he sees one stream go on. Either way a
+burst is rendered once and copied.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from sfu.core.layers import TOP, Layer
 from sfu.core.layout import (
     MID_AT,
     PADDING_BIT,
@@ -52,7 +54,7 @@ class Position(NamedTuple):
 
     number: int  # unwrapped
     timestamp: int
-    picture: int | None  # VP8's picture id
+    picture: int | None  # VP8's and VP9's picture id
     tl0: int | None
     marker: bool
     at: float  # when it came from the sender
@@ -117,57 +119,174 @@ def rewrite(
     """Give a copy of a cached packet the number, timestamp and picture that its receivers expect."""
     timestamp = packet.timestamp + segment.timestamp_shift + shift.timestamp & 0xFFFFFFFF
     patch_sequence_and_timestamp(buffer, position + 2, number + shift.number & 0xFFFF, timestamp)
-    vp8 = packet.vp8
-    if vp8 is None:
+    descriptor = packet.descriptor
+    if descriptor is None:
         return
     picture_shift, tl0_shift = segment.picture_shift + shift.picture, segment.tl0_shift + shift.tl0
     if picture_shift or tl0_shift:
         payload = position + payload_offset(packet.data)
-        if vp8.picture_id is not None:
-            _picture_id(buffer, payload + vp8.picture_id_at, 0x8000 | (vp8.picture_id + picture_shift & 0x7FFF))
-        if vp8.tl0_picture_index is not None:
-            buffer[payload + vp8.tl0_picture_index_at] = vp8.tl0_picture_index + tl0_shift & 0xFF
+        picture, tl0 = descriptor.picture_id, descriptor.tl0_picture_index
+        if picture is not None:
+            _picture_id(buffer, payload + descriptor.picture_id_at, 0x8000 | (picture + picture_shift & 0x7FFF))
+        if tl0 is not None:
+            buffer[payload + descriptor.tl0_picture_index_at] = tl0 + tl0_shift & 0xFF
 
 
 class Feed:
-    def __init__(self, producer: Producer, stream: Stream, first_number: int) -> None:
+    def __init__(self, producer: Producer, layer: Layer, temporal: int, first_number: int) -> None:
         self.producer = producer
-        self.stream = stream
+        self.layer = layer
+        self.temporal = temporal  # the highest temporal layer in it; TOP: all
+        self.stream: Stream = layer.stream
+        self._thins = temporal < TOP or not layer.is_top  # whether it leaves anything out
         self.numbering = Numbering(first_number)
         self.running = False  # whether packets are given out; else the next key frame begins
         self.seats: tuple[Seat, ...] = ()  # of those who get the packets
         self.tap: Seat | None = None  # the recorders'
-        self.waiting: list[Listener] = []  # for a key frame
+        self.waiting: list[Listener] = []  # for a key frame, or a point where they can come over
         self.packets = 0
         self.octets = 0  # of payload
         self._burst: list[Outgoing] = []
         self._last: Packet | None = None  # the newest one sent, with its segment
         self._last_segment: Segment | None = None
+        self._first: Packet | None = None  # what was begun with, until it is sent
+        self._left_out: int | None = None  # timestamp of the newest picture that is not given out
+
+    @property
+    def top_temporal(self) -> int:
+        """The highest temporal layer that it gives out, of those that were seen so far."""
+        return min(self.temporal, self.layer.temporal_layers - 1)
 
     @property
     def has_audience(self) -> bool:
         return bool(self.seats or self.waiting or self.tap)
 
+    @property
+    def wants_key_frame(self) -> bool:
+        stands_still = not self.running and bool(self.seats or self.tap)
+        return stands_still or any(not self.can_be_joined_by(listener) for listener in self.waiting)
+
     # --- packets ---
 
     def forward(self, packet: Packet) -> None:
-        begins = packet.key_frame or not self.producer.is_video
-        beginning = not self.running
-        if beginning:
-            if not begins or not self.has_audience:
+        if self.waiting:
+            self.admit(packet)
+        if not self.running:
+            if not self._begins(packet) or not self.has_audience:
                 return
             self._begin(packet)
-        segment = self.numbering.current
-        if begins and self.waiting and segment is not None and packet.sequence >= segment.first_in:
-            self._let_in(packet)  # not at one that came too late to be sent
-        self._send(packet)
-        if beginning:
-            self._send_followers(packet)
+        self._give(packet)
+        if self._first is packet:
+            self._first = None
+            self._give_followers(packet)
 
-    def _let_in(self, packet: Packet) -> None:
-        self.close_burst()  # what came before the key frame goes to the old ones alone
-        waiting, self.waiting = self.waiting, []
-        seats = [listener.take_seat(self, packet) for listener in waiting]
+    def _begins(self, packet: Packet) -> bool:
+        return packet.key_frame or not self.producer.is_video
+
+    def _give(self, packet: Packet) -> None:
+        if self._thins:
+            if not self._has(packet):
+                self._leave_out(packet)
+                return
+            packet = self.as_sent(packet)
+        self._send(packet)
+
+    def _has(self, packet: Packet) -> bool:
+        descriptor = packet.descriptor
+        return (
+            descriptor is not None
+            and descriptor.temporal_id <= self.temporal
+            and descriptor.spatial_id <= self.layer.spatial
+        )
+
+    def as_sent(self, packet: Packet) -> Packet:
+        """A packet of the stream, as this feed gives it out."""
+        if not self._thins:
+            return packet
+        if not self._has(packet):
+            return packet.blank()
+        descriptor = packet.descriptor
+        assert descriptor is not None
+        if not packet.marker and descriptor.ends_layer and descriptor.spatial_id == self.layer.spatial:
+            return packet.marked()  # what comes after it in this picture is left out
+        return packet
+
+    def _leave_out(self, packet: Packet) -> None:
+        numbering = self.numbering
+        # Receivers of VP8 wait for a picture whose id is missing. VP9 names those it needs by how far back they are.
+        is_new = self.producer.is_vp8 and packet.timestamp != self._left_out
+        if numbering.drop(packet.sequence, pictures=1 if is_new else 0):
+            self._left_out = packet.timestamp
+        else:
+            self._send(packet.blank())  # its number is missed, if it is still free
+
+    # --- coming in ---
+
+    def admit(self, packet: Packet) -> None:
+        """Let those in who can begin with this packet.
+
+        To be done for all feeds of a stream before it is forwarded in any: else who comes over gets it twice.
+        """
+        if self._begins(packet):
+            if not self.running:
+                self._begin(packet)
+            segment = self.numbering.current
+            if segment is not None and packet.sequence >= segment.first_in:  # not too late to be sent
+                self._let_in(self.waiting, packet)
+            return
+        descriptor = packet.descriptor
+        if descriptor is None or not descriptor.begins_picture or not self._has(packet):
+            return
+        # Nothing before it is missing, where he comes from, and of this picture he has nothing yet.
+        if packet.sequence - 1 not in self.stream.cache:
+            return
+        ready = {listener: seat for listener in self.waiting if (seat := self._comes_over(listener, packet))}
+        if not ready:
+            return
+        if not self.running:
+            if self.seats or self.tap:
+                return  # they wait for a key frame
+            there = next(iter(ready.values())).feed.numbering.current
+            assert there is not None
+            self.running = True
+            self.numbering.begin(
+                self.stream,
+                packet.sequence,
+                timestamp_shift=there.timestamp_shift,
+                picture_shift=there.picture_shift,
+                tl0_shift=there.tl0_shift,
+            )
+        if self.numbering.is_newest(packet.sequence):
+            self._let_in(list(ready), packet)
+
+    def can_be_joined_by(self, listener: Listener) -> bool:
+        """Whether he can come over without a key frame: he gets all of this already, or does but for its frame rate."""
+        seat = listener.seat
+        return (
+            seat is not None
+            and seat.feed is not self
+            and seat.feed.stream is self.stream
+            and seat.feed.running
+            and seat.feed.layer.spatial >= self.layer.spatial
+        )
+
+    def _comes_over(self, listener: Listener, packet: Packet) -> Seat | None:
+        """The seat that he gives up for one here, if he can do so with this packet, which begins a picture."""
+        seat, descriptor = listener.seat, packet.descriptor
+        if seat is None or descriptor is None or not self.can_be_joined_by(listener):
+            return None
+        there = seat.feed
+        position = there.position()
+        if position is None or not position.marker or not there.numbering.is_newest(packet.sequence):
+            return None
+        if self.temporal > there.temporal and not descriptor.lets_up(self.layer.spatial, there.temporal, self.temporal):
+            return None
+        return seat
+
+    def _let_in(self, listeners: list[Listener], packet: Packet) -> None:
+        self.close_burst()  # what came before goes to the old ones alone
+        self.waiting = [listener for listener in self.waiting if listener not in listeners]
+        seats = [listener.take_seat(self, packet) for listener in listeners]
         self.seats = (*self.seats, *[seat for seat in seats if seat.transport is not None])
         self.tap = next((seat for seat in seats if seat.transport is None), self.tap)
 
@@ -178,6 +297,10 @@ class Feed:
             self.tap = None
         else:
             self.seats = tuple(other for other in self.seats if other is not seat)
+        if self._thins and not self.has_audience:
+            self.stop()
+
+    # --- out ---
 
     def _send(self, packet: Packet) -> None:
         numbering = self.numbering
@@ -190,7 +313,7 @@ class Feed:
         self.packets += 1
         self.octets += len(packet.data) - payload_offset(packet.data)
         if number <= before:
-            self._send_late((packet, number, segment))
+            self._send_late((packet, number, numbering.segment_of(number) or segment))
             return
         if not self._burst:
             self.producer.agenda.open_feeds.append(self)
@@ -208,11 +331,11 @@ class Feed:
         tap = self.tap if self.tap is not None and self.tap.first_number <= number else None
         self.producer.agenda.burst(Burst(self, seats, tap, [outgoing]))
 
-    def _send_followers(self, first: Packet) -> None:
+    def _give_followers(self, first: Packet) -> None:
         """Packets of the key frame that overtook its first one on their way here."""
         sequence = first.sequence + 1
         while (follower := self.stream.cache.get(sequence)) is not None:
-            self._send(follower)
+            self._give(follower)
             sequence += 1
 
     def skip(self, sequence: int) -> bool:
@@ -233,6 +356,7 @@ class Feed:
     def _begin(self, packet: Packet) -> None:
         """`packet` begins a key frame: the first of all, or after the sender paused or began anew."""
         self.running = True
+        self._first = packet
         producer, stream = self.producer, self.stream
         if producer.reference is None:
             producer.reference = stream
@@ -256,13 +380,13 @@ class Feed:
         last, segment = self._last, self._last_segment
         if last is None or segment is None:
             return None
-        vp8 = last.vp8
+        descriptor = last.descriptor
         picture = tl0 = None
-        if vp8 is not None:
-            if vp8.picture_id is not None:
-                picture = vp8.picture_id + segment.picture_shift + shift.picture & 0x7FFF
-            if vp8.tl0_picture_index is not None:
-                tl0 = vp8.tl0_picture_index + segment.tl0_shift + shift.tl0 & 0xFF
+        if descriptor is not None:
+            if descriptor.picture_id is not None:
+                picture = descriptor.picture_id + segment.picture_shift + shift.picture & 0x7FFF
+            if descriptor.tl0_picture_index is not None:
+                tl0 = descriptor.tl0_picture_index + segment.tl0_shift + shift.tl0 & 0xFF
         return Position(
             self.numbering.last_out + shift.number,
             last.timestamp + segment.timestamp_shift + shift.timestamp & 0xFFFFFFFF,
@@ -300,10 +424,10 @@ def go_on(last: Position, packet: Packet, timestamp_shift: int | None, clock_rat
     if ahead <= 0:  # time must not stand still, still less go back
         timestamp_shift += 1 - ahead + clock_rate // 100
     picture = tl0 = 0
-    vp8 = packet.vp8
-    if vp8 is not None:
-        if vp8.picture_id is not None and last.picture is not None:
-            picture = last.picture + 1 - vp8.picture_id & 0x7FFF
-        if vp8.tl0_picture_index is not None and last.tl0 is not None:
-            tl0 = last.tl0 + 1 - vp8.tl0_picture_index & 0xFF
+    descriptor = packet.descriptor
+    if descriptor is not None:
+        if descriptor.picture_id is not None and last.picture is not None:
+            picture = last.picture + 1 - descriptor.picture_id & 0x7FFF
+        if descriptor.tl0_picture_index is not None and last.tl0 is not None:
+            tl0 = last.tl0 + 1 - descriptor.tl0_picture_index & 0xFF
     return Shift(0, timestamp_shift & 0xFFFFFFFF, picture, tl0)

@@ -1,7 +1,8 @@
-"""Whoever gets a producer's packets: in one layer at a time, and over every change of layer as one stream.
+"""Whoever gets a producer's packets: in one quality at a time, and over every change of it as one stream.
 
-A listener waits at the feed of the layer that is wanted for him, and gets what he got before until its next key frame
-comes. There he takes a seat, which says what must be added to the feed's packets for him.
+A listener waits at the feed that is wanted for him, and gets what he got before until one may begin there: at its next
+key frame, or sooner if he has had all that it refers to. There he takes a seat, which says what must be added to the
+feed's packets for him.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from sfu.core.feed import NO_SHIFT, Feed, Position, Shift, go_on
+from sfu.core.layers import BEST, TOP, Rung
 from sfu.core.packet_cache import Packet
 from sfu.core.rtp import seq_diff
 
@@ -20,11 +22,10 @@ if TYPE_CHECKING:
 # A first packet shortly before the wrap of numbers, if lost, spoils SRTP for good (mediasoup#1437).
 FIRST_BELOW = 60_000
 MAX_SEATS = 16  # that are remembered: more changes than fit into the seconds that a receiver asks back for
-BEST = 1 << 30  # more layers than there are
 
 
 class Seat:
-    """One listener's in one feed, from a key frame on. What it adds never changes: packets may be on their way."""
+    """One listener's in one feed, for as long as he stays. What it adds never changes: packets may be on their way."""
 
     __slots__ = (
         "differs",
@@ -67,7 +68,7 @@ class Listener:
         self.producer = producer
         self.seat: Seat | None = None  # None: gets nothing
         self.target: Feed | None = None  # where he sits or waits; None: nowhere
-        self.limit: int | None = BEST  # the best layer that is of use to him and fits; None: nothing fits
+        self.limit: Rung | None = BEST  # the best that is of use to him and fits; None: nothing fits
         self._past: Position | None = None  # where he stopped, while he has no seat
         self._seats: deque[Seat] = deque(maxlen=MAX_SEATS)
 
@@ -80,7 +81,7 @@ class Listener:
         self.target = feed
         if self.seat is None or self.seat.feed is not feed:
             feed.waiting.append(self)
-            if self.producer.is_video:
+            if self.producer.is_video and not feed.can_be_joined_by(self):
                 feed.stream.want_key_frame(now)
 
     def want_key_frame(self, now: float) -> None:
@@ -88,15 +89,24 @@ class Listener:
             self.target.stream.want_key_frame(now)
 
     def take_seat(self, feed: Feed, packet: Packet) -> Seat:
-        """`packet` begins a key frame of the feed. The feed has ended its burst and keeps the seat."""
-        past = self._past
-        if self.seat is not None:
-            past = self._give_up(self.seat)
+        """From `packet` on. The feed has ended its burst and keeps the seat."""
+        past, before = self._past, self.seat
+        if before is not None:
+            past = self._give_up(before)
         segment = feed.numbering.current
         assert segment is not None
         first = packet.sequence + segment.shift
         shift = NO_SHIFT
-        if past is not None:
+        if before is not None and not packet.key_frame:  # the same pictures go on: he sees them as he would have
+            there, added = before.feed.numbering.current, before.shift or NO_SHIFT
+            assert there is not None
+            shift = Shift(
+                there.shift + added.number - segment.shift,
+                there.timestamp_shift + added.timestamp - segment.timestamp_shift & 0xFFFFFFFF,
+                there.picture_shift + added.picture - segment.picture_shift & 0x7FFF,
+                there.tl0_shift + added.tl0 - segment.tl0_shift & 0xFF,
+            )
+        elif past is not None:
             producer = self.producer
             went_on = go_on(past, packet, producer.timestamp_shift(feed.stream), producer.clock_rate)
             # One number left out after an unfinished frame, or the receiver joins both to one (mediasoup#408).
@@ -127,6 +137,11 @@ class Listener:
         return seat.position
 
     # --- for those who are more than recorders ---
+
+    @property
+    def smoothest(self) -> int:
+        """The highest temporal layer that is of use to him."""
+        return TOP
 
     def make_seat(self, feed: Feed, first_number: int, shift: Shift) -> Seat:
         return Seat(feed, first_number, shift)

@@ -10,7 +10,8 @@ from sfu.core.rtp import seq_diff
 if TYPE_CHECKING:
     from sfu.core.stream import Stream
 
-MAX_SEGMENTS = 64  # more changes than fit in the seconds that a receiver asks back for
+# More than fit in the seconds that a receiver asks back for: where every other picture is left out, each is a change.
+MAX_SEGMENTS = 256
 
 
 class Segment(NamedTuple):
@@ -78,17 +79,37 @@ class Numbering:
             following = segment
         return None
 
-    def drop(self, sequence: int) -> bool:
-        """Close the gap that leaving out the newest packet makes. False if later ones went already: send it then."""
+    def is_newest(self, sequence: int) -> bool:
+        """Whether no later packet has a number yet."""
         segment = self.current
-        if segment is None or sequence < segment.first_in or sequence + segment.shift <= self.last_out:
+        return segment is not None and sequence >= segment.first_in and sequence + segment.shift > self.last_out
+
+    def drop(self, sequence: int, *, pictures: int = 0) -> bool:
+        """Close the gap that leaving out the newest packet makes, in the picture ids too if a picture goes with it.
+
+        False if later ones went already: send it then, or something in its place.
+        """
+        if not self.is_newest(sequence):
             return False
-        self._older.append(segment)
+        segment = self.current
+        assert segment is not None
+        if sequence > segment.first_in:  # else none of its numbers was given out: nobody will ask for one
+            self._older.append(segment)
         following = sequence + 1
         self.current = segment._replace(
-            first_in=following, first_out=following + segment.shift - 1, shift=segment.shift - 1
+            first_in=following,
+            first_out=following + segment.shift - 1,
+            shift=segment.shift - 1,
+            picture_shift=segment.picture_shift - pictures,
         )
         return True
+
+    def segment_of(self, number: int) -> Segment | None:
+        """Of one of our own numbers, if it was given out."""
+        for segment in (self.current, *reversed(self._older)):
+            if segment is not None and number >= segment.first_out:
+                return segment
+        return None
 
     def origin(self, sequence_number: int) -> tuple[Segment, int, int] | None:
         """Of a 16-bit number that a receiver speaks of: the segment, the sender's number in its stream, and ours."""

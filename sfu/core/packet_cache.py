@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
-from sfu.core.vp8 import Vp8Descriptor
+from sfu.core.descriptor import Descriptor
+from sfu.core.layout import payload_offset
 
+MARKER_BIT = 0x80
 VIDEO_AGE = 2.0  # seconds: later than this, a receiver has asked for a key frame
 AUDIO_AGE = 1.0  # seconds: later than this, the silence was heard
 MAX_PACKETS = 2500  # about 3 MB: 2 s at 10 Mbit/s
@@ -14,7 +16,7 @@ MAX_PACKETS = 2500  # about 3 MB: 2 s at 10 Mbit/s
 class Packet:
     """One packet as it came in, in the shape of `sfu.core.layout`; shared by all that send it."""
 
-    __slots__ = ("arrived", "data", "key_frame", "marker", "sequence", "stamped", "timestamp", "vp8")
+    __slots__ = ("arrived", "data", "descriptor", "key_frame", "marker", "sequence", "stamped", "timestamp")
 
     def __init__(
         self,
@@ -23,7 +25,7 @@ class Packet:
         timestamp: int,
         marker: bool,
         key_frame: bool,
-        vp8: Vp8Descriptor | None,
+        descriptor: Descriptor | None,
         arrived: float,
     ) -> None:
         self.data = data
@@ -31,9 +33,21 @@ class Packet:
         self.timestamp = timestamp  # the sender's
         self.marker = marker
         self.key_frame = key_frame  # it begins one
-        self.vp8 = vp8
+        self.descriptor = descriptor  # None for a codec without one, and where it is malformed
         self.arrived = arrived
         self.stamped = False  # the send time is written
+
+    def marked(self) -> Packet:
+        """As the last one of its picture."""
+        data = self.data.copy()
+        data[1] |= MARKER_BIT
+        return Packet(data, self.sequence, self.timestamp, True, self.key_frame, self.descriptor, self.arrived)
+
+    def blank(self) -> Packet:
+        """Nothing but a number: what stands in for a packet that is left out too late."""
+        data = self.data[: payload_offset(self.data)]
+        data[1] &= ~MARKER_BIT
+        return Packet(data, self.sequence, self.timestamp, False, False, None, self.arrived)
 
 
 class PacketCache:

@@ -30,6 +30,7 @@ from sfu.protocol import Json, Kind, Source
 
 if TYPE_CHECKING:
     from sfu.core.agenda import Agenda
+    from sfu.core.layers import Layer
     from sfu.core.stream import Stream
 
 MAX_LANES = 1 << 16  # of one pipe in its life: the lower half of an SSRC
@@ -208,7 +209,7 @@ class PipeConsumer:
 
     def news(self, now: float) -> list[LayerState] | None:
         """What changed of the layers since the other side was told; None: nothing that it must know."""
-        if len(self.lanes) < 2:
+        if len(self.producer.layers) < 2:
             return None
         layers = self.layers(now)
         if len(layers) == len(self.told) and all(map(_alike, layers, self.told)):
@@ -217,17 +218,16 @@ class PipeConsumer:
         return layers
 
     def layers(self, now: float) -> list[LayerState]:
-        return [_state(stream, now) for stream in self.producer.streams]
+        return [_state(layer, now) for layer in self.producer.layers]
 
 
-def _state(stream: Stream, now: float) -> LayerState:
-    last, since = stream.last_packet_at, stream.active_since
-    there = last is not None and now - last < stream.producer.INACTIVE_AFTER
-    reception = stream.reception
+def _state(layer: Layer, now: float) -> LayerState:
+    since = layer.active_since
+    reception = layer.stream.reception
     return LayerState(
-        sent_for=now - since if there and since is not None else None,
-        rate=stream.rate,
-        size=stream.size,
+        sent_for=now - since if since is not None and layer.is_active(now) else None,
+        rate=layer.own_rate,
+        size=layer.size,
         report=(reception.report_ntp, reception.report_timestamp, now - reception.report_at)
         if reception.report_ntp
         else None,
@@ -255,10 +255,10 @@ class PipeProducer(Producer):
         self._told: list[LayerState] = []
         self._told_at = now
         self.tell(list(layers), now)
-        for stream, layer in zip(self.streams, self._told, strict=False):
-            if layer.report is not None:
-                ntp, timestamp, ago = layer.report
-                stream.reception.sender_report(ntp, timestamp, now - ago)
+        for layer, told in zip(self.layers, self._told, strict=False):
+            if told.report is not None:
+                ntp, timestamp, ago = told.report
+                layer.stream.reception.sender_report(ntp, timestamp, now - ago)
 
     def may_ask(self, now: float) -> bool:
         """The other side spares the sender."""
@@ -276,17 +276,17 @@ class PipeProducer(Producer):
     def _believe(self, now: float) -> None:
         """Layers that do not cross are there all the same: who is to get one can be given it."""
         crossing = self.wish().layers
-        for stream, layer in zip(self.streams, self._told, strict=False):
-            if layer.size is not None:
-                stream.size = layer.size
-            if stream.index in crossing and stream.reception.highest is not None:
+        for layer, told in zip(self.layers, self._told, strict=False):
+            if told.size is not None:
+                layer.size = told.size
+            if layer.stream.index in crossing and layer.stream.reception.highest is not None:
                 continue  # its packets tell
-            stream.rate = layer.rate
-            if layer.sent_for is None:
+            layer.own_rate = told.rate
+            if told.sent_for is None:
                 continue
-            stream.last_packet_at = now + AHEAD
-            if stream.active_since is None:
-                stream.active_since = self._told_at - layer.sent_for
+            layer.last_packet_at = now + AHEAD
+            if layer.active_since is None:
+                layer.active_since = self._told_at - told.sent_for
 
     @property
     def is_used(self) -> bool:

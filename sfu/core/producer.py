@@ -8,6 +8,7 @@ from sfu.core import capabilities as extension_uris
 from sfu.core import layout, ortc
 from sfu.core.feed import NO_SHIFT, Feed
 from sfu.core.keyframes import NOT_BEFORE
+from sfu.core.layers import INACTIVE_AFTER, TOP, Layer
 from sfu.core.layout import audio_level
 from sfu.core.listener import Listener
 from sfu.core.packet_cache import Packet
@@ -34,7 +35,6 @@ _PASSED_ON = (
 
 
 class Producer:
-    INACTIVE_AFTER = 1.0  # seconds without a packet after which a layer counts as not sent
     SILENT_AFTER = 0.5  # the same for the layer that is forwarded, while others go on: the picture stands still
     LOOK_EVERY = 0.1  # seconds between two looks for such silence
     UPGRADE_AFTER = 2.0  # seconds that a better layer must have been there, or pictures flicker between two
@@ -103,18 +103,24 @@ class Producer:
             )
             for index, encoding in enumerate(parameters["encodings"])
         ]
-        self.reference: Stream | None = None  # the layer whose timeline consumers see
+        self.layers = self._make_layers(consumable["encodings"])
+        self.reference: Stream | None = None  # the one whose timeline consumers see
         self.consumers: dict[str, Consumer] = {}
-        self.feeds: dict[Stream, Feed] = {}
+        self.feeds: dict[tuple[Layer, int], Feed] = {}  # by spatial layer and highest temporal one
         self.pipe_consumers: dict[Pipe, PipeConsumer] = {}  # on their way to other workers
         self.taps: list[Tap] = []
         self.tap_listener = Listener(self)  # one for all recorders: the best layer that there is
         self.speakers = speakers  # of the room, for a voice: it is forwarded while it is among the loudest
-        self.tap_feeds: dict[Stream, Feed] = {}  # of a voice: recorded is also what the room does not hear
+        self.tap_feed: Feed | None = None  # of a voice: recorded is also what the room does not hear
         self._next_look = 0.0
         self.key_frames_requested = 0
         self.asked_for_key_frame_at: float | None = None
         self.closed = False
+
+    def _make_layers(self, encodings: list[Json]) -> list[Layer]:
+        for stream in self.streams:
+            stream.layers = [Layer(stream, stream.index)]
+        return [stream.layers[0] for stream in self.streams]
 
     # --- packets ---
 
@@ -122,23 +128,25 @@ class Producer:
         if self.paused:
             self.agenda.dropped["paused"] += 1
             return
-        if len(self.streams) > 1:
+        if len(self.layers) > 1:
             self.look(now)
         speakers = self.speakers
         heard = speakers is None or self._is_heard(speakers, packet, now)
         for lane in stream.lanes:
             lane.offer(packet, heard=heard)
-        feed = self.feeds.get(stream)
+        feeds = stream.feeds
         if speakers is not None:
-            tap_feed = self.tap_feeds.get(stream)
-            if tap_feed is not None:
-                tap_feed.forward(packet)
+            if self.tap_feed is not None:
+                self.tap_feed.forward(packet)
             if not heard or not speakers.is_chosen(self.owner.id):
                 self.agenda.dropped["not_among_loudest"] += 1
-                if feed is not None:
+                for feed in feeds:
                     feed.stop()  # its numbers go on without a gap when the voice is heard again
                 return
-        if feed is not None:
+        for feed in feeds:
+            if feed.waiting:
+                feed.admit(packet)
+        for feed in feeds:
             feed.forward(packet)
 
     def _is_heard(self, speakers: Speakers, packet: Packet, now: float) -> bool:
@@ -157,7 +165,7 @@ class Producer:
         self._next_look = now + self.LOOK_EVERY
         for listener in self.listeners():
             target = listener.target
-            if target is None or now - (target.stream.last_packet_at or 0.0) > self.SILENT_AFTER:
+            if target is None or not target.layer.is_active(now, self.SILENT_AFTER):
                 self.aim(listener, now)
 
     def skip(self, stream: Stream, sequence: int) -> bool:
@@ -182,7 +190,7 @@ class Producer:
                 self.agenda.wanting.add(stream)
 
     def feeds_of(self, stream: Stream) -> list[Feed]:
-        return [feeds[stream] for feeds in (self.feeds, self.tap_feeds) if stream in feeds]
+        return [*stream.feeds, self.tap_feed] if self.tap_feed is not None else stream.feeds
 
     # --- layers ---
 
@@ -201,42 +209,44 @@ class Producer:
 
     def choose_layers(self, now: float) -> None:
         """To be called about each second: better layers may have come, and the one that was sent have gone."""
-        if len(self.streams) > 1 and not self.paused:
+        if (len(self.layers) > 1 or self.layers[0].temporal_layers > 1) and not self.paused:
             for listener in self.listeners():
                 self.aim(listener, now)
 
     def aim(self, listener: Listener, now: float) -> None:
-        """At the best layer that is sent and is of use to him."""
-        stream = self._choose(listener, now)
-        if stream is not None:
-            feeds = self.tap_feeds if listener is self.tap_listener and self.speakers is not None else self.feeds
-            feed = feeds.get(stream)
-            if feed is None:
-                feed = feeds[stream] = Feed(self, stream, self.first_number())
-            listener.aim_at(feed, now)
+        """At the best that is sent and is of use to him."""
+        layer = self._choose(listener, now)
+        if layer is None:
+            return
+        if listener is self.tap_listener and self.speakers is not None:
+            if self.tap_feed is None:
+                self.tap_feed = Feed(self, layer, TOP, self.first_number())
+            listener.aim_at(self.tap_feed, now)
+            return
+        temporal = _next_temporal(listener, layer)
+        feed = self.feeds.get((layer, temporal))
+        if feed is None:
+            feed = self.feeds[layer, temporal] = Feed(self, layer, temporal, self.first_number())
+            layer.stream.feeds.append(feed)
+        listener.aim_at(feed, now)
 
-    def _choose(self, listener: Listener, now: float) -> Stream | None:
+    def _choose(self, listener: Listener, now: float) -> Layer | None:
         """None: as it is. A still screen sends nothing for a while, and comes back in the same layer."""
-        if len(self.streams) == 1:
-            return self.streams[0]
-        target = listener.target.stream if listener.target is not None else None
-        active = [
-            s
-            for s in self.streams
-            if s.last_packet_at is not None
-            and now - s.last_packet_at < (self.SILENT_AFTER if s is target else self.INACTIVE_AFTER)
-        ]
+        if len(self.layers) == 1:
+            return self.layers[0]
+        target = listener.target.layer if listener.target is not None else None
+        active = [x for x in self.layers if x.is_active(now, self.SILENT_AFTER if x is target else INACTIVE_AFTER)]
         if not active:
             return None
-        floor = target.index if target in active else min(s.index for s in active)
-        steady = [s for s in active if s.index <= floor or self._may_go_up(s, now)]
-        useful = [s for s in steady if listener.limit is None or s.index <= listener.limit]
-        return max(useful, key=lambda s: s.index) if useful else min(steady, key=lambda s: s.index)
+        floor = target.index if target in active else min(x.index for x in active)
+        steady = [x for x in active if x.index <= floor or self._may_go_up(x, now)]
+        useful = [x for x in steady if listener.limit is None or x.index <= listener.limit.layer]
+        return max(useful, key=lambda x: x.index) if useful else min(steady, key=lambda x: x.index)
 
-    def _may_go_up(self, stream: Stream, now: float) -> bool:
-        if stream.active_since is None or now - stream.active_since < self.UPGRADE_AFTER:
+    def _may_go_up(self, layer: Layer, now: float) -> bool:
+        if layer.active_since is None or now - layer.active_since < self.UPGRADE_AFTER:
             return False
-        return self.reference is None or self.timestamp_shift(stream) is not None
+        return self.reference is None or self.timestamp_shift(layer.stream) is not None
 
     def timestamp_shift(self, stream: Stream) -> int | None:
         """What to add to a layer's timestamps to be on the reference layer's timeline; None: not known yet."""
@@ -256,7 +266,7 @@ class Producer:
         """Of every layer that somebody sees or is about to."""
         if not self.is_video:
             return
-        watched = [feed.stream for feed in self.feeds.values() if feed.has_audience]
+        watched = [stream for stream in self.streams if any(feed.has_audience for feed in stream.feeds)]
         for stream in watched or self.streams[:1]:
             stream.want_key_frame(now)
 
@@ -264,12 +274,11 @@ class Producer:
         self.choose_layers(now)
         if not self.is_video:
             return
-        for stream, feed in self.feeds.items():
+        for stream in self.streams:
             # Who never had a picture does not ask for one, and requests to a sender that sleeps are not repeated.
-            sends = stream.last_packet_at is not None and now - stream.last_packet_at < self.INACTIVE_AFTER
-            if not feed.has_audience and not stream.lanes:
+            if not stream.lanes and not any(feed.has_audience for feed in stream.feeds):
                 stream.key_frames.pending = False  # nobody is left who waits for it
-            elif sends and (feed.waiting or not feed.running):
+            elif any(feed.wants_key_frame for feed in stream.feeds) and stream.layers[0].is_active(now):
                 stream.want_key_frame(now)
 
     def may_ask(self, now: float) -> bool:
@@ -291,8 +300,8 @@ class Producer:
             stream.cache.clear()  # nothing of it leaves any more, not even as a repair
             for lane in stream.lanes:
                 lane.stop()
-        for feed in (*self.feeds.values(), *self.tap_feeds.values()):
-            feed.stop()
+            for feed in self.feeds_of(stream):
+                feed.stop()
         if self.speakers is not None:
             self.speakers.remove(self.owner.id)
 
@@ -352,21 +361,36 @@ class Producer:
                 {
                     "rid": stream.rid,
                     "ssrc": stream.ssrc,
-                    "forwarded": stream in self.feeds and bool(self.feeds[stream].seats),
-                    "active": stream.last_packet_at is not None and now - stream.last_packet_at < self.INACTIVE_AFTER,
+                    "forwarded": any(feed.seats for feed in stream.feeds),
+                    "active": stream.layers[0].is_active(now),
                     "packets": stream.reception.received,
                     "bytes": stream.bytes,
-                    "bitrate": round(stream.rate),
-                    "width": stream.size[0] if stream.size else None,
-                    "height": stream.size[1] if stream.size else None,
+                    "bitrate": round(best.rate(TOP)),
+                    "width": best.size[0] if best.size else None,
+                    "height": best.size[1] if best.size else None,
+                    "spatial_layers": len(stream.layers),
+                    "temporal_layers": best.temporal_layers,
                     "lost": stream.reception.lost,
                     "fraction_lost": stream.reception.lost_lately / 256,
                     "repaired": stream.repaired,
                     "jitter": stream.reception.jitter / self.clock_rate,
                 }
                 for stream in self.streams
+                for best in stream.layers[-1:]
             ],
         }
+
+
+def _next_temporal(listener: Listener, layer: Layer) -> int:
+    """The highest temporal layer to send him of that spatial one."""
+    limit, seat = listener.limit, listener.seat
+    most = listener.smoothest
+    if limit is not None and limit.layer <= layer.index:
+        most = min(most, limit.temporal)
+    temporals = layer.temporals(most)
+    if seat is not None and seat.feed.stream is layer.stream:  # up by one: see `Vp8Descriptor.lets_up`
+        return next((temporal for temporal in temporals if temporal > seat.feed.temporal), temporals[-1])
+    return temporals[-1]
 
 
 assert layout.MID_ID == 1  # the router's ids are part of the layout

@@ -15,6 +15,8 @@ from sfu.core.rtp import Buffer, RtpHeader, SequenceUnwrapper
 from sfu.core.vp8 import Vp8Descriptor, key_frame_size, parse_vp8
 
 if TYPE_CHECKING:
+    from sfu.core.feed import Feed
+    from sfu.core.layers import Layer
     from sfu.core.pipe import Lane
     from sfu.core.producer import Producer
 
@@ -29,16 +31,12 @@ class Stream:
         self.ssrc = ssrc  # None until a packet with our RID came
         self.rtx_ssrc = rtx_ssrc
         self.rid = rid
-        self.size: tuple[int, int] | None = None  # width and height in pixels, where a key frame told it
+        self.layers: list[Layer] = []  # spatial ones: one, or several that are drawn upon each other
+        self.feeds: list[Feed] = []  # that the room gets
         self.key_frames = KeyFrameRequests()
         self.timestamp_shift: int | None = None  # to the timeline of the producer's reference layer
         self.bytes = 0
         self.repaired = 0
-        self.rate = 0.0  # bit/s as forwarded, over the last second; 0 while it is not known
-        self._rate_from: tuple[float, int] | None = None  # (when, bytes forwarded until then)
-        self.forwarded = 0  # bytes, as they leave
-        self.active_since: float | None = None
-        self.last_packet_at: float | None = None
         self.lanes: tuple[Lane, ...] = ()  # to other workers that want this layer
         self.begin_anew()
 
@@ -77,9 +75,6 @@ class Stream:
             self.repaired += 1
             self.producer.agenda.counters.repaired += 1
         self.reception.packet(sequence, header.timestamp, arrived, repaired=repaired)
-        if self.last_packet_at is None or now - self.last_packet_at > self.producer.INACTIVE_AFTER:
-            self.active_since = now
-        self.last_packet_at = now
         if self.producer.feedback_nack:
             self.nack.receive(sequence, now)
             if self.nack.missing or self.nack.key_frame_needed:
@@ -87,7 +82,7 @@ class Stream:
         if header.payload_end == header.payload_offset and self.producer.skip(self, sequence):
             dropped["empty"] += 1
             return None
-        return self._take_over(data, header, sequence, arrived)
+        return self._take_over(data, header, sequence, now, arrived)
 
     def receive_retransmission(self, data: Buffer, header: RtpHeader, now: float, arrived: float) -> Packet | None:
         """Unpack RTX (RFC 4588) in the header: the original number stands before the original payload."""
@@ -105,16 +100,19 @@ class Stream:
             return None  # a repair before the first packet has no place in the numbers yet
         return self.receive(data, header, now, arrived, repaired=True)
 
-    def _take_over(self, data: Buffer, header: RtpHeader, sequence: int, arrived: float) -> Packet:
+    def _take_over(self, data: Buffer, header: RtpHeader, sequence: int, now: float, arrived: float) -> Packet:
         producer = self.producer
         vp8: Vp8Descriptor | None = None
         key_frame = False
+        layer, temporal = self.layers[0], 0
         if producer.is_vp8:
             vp8 = parse_vp8(data, header.payload_offset, header.payload_end)
-            if vp8 is not None and vp8.key_frame:
-                key_frame = True
-                start = header.payload_offset + vp8.frame_at
-                self.size = key_frame_size(data, start, header.payload_end) or self.size
+            if vp8 is not None:
+                temporal = vp8.temporal_id
+                if vp8.key_frame:
+                    key_frame = True
+                    start = header.payload_offset + vp8.frame_at
+                    layer.size = key_frame_size(data, start, header.payload_end) or layer.size
         elif producer.is_video:
             key_frame = is_keyframe(producer.mime_type, data, header.payload_offset, header.payload_end)
         rewritten = canonical(
@@ -129,7 +127,7 @@ class Stream:
         if vp8 is not None and vp8.picture_id is not None:
             self._extend_picture_id(rewritten, vp8)
         packet = Packet(rewritten, sequence, header.timestamp, header.marker, key_frame, vp8, arrived)
-        self.forwarded += len(rewritten)
+        layer.received(temporal, len(rewritten), now)
         self.cache.add(packet)
         if key_frame:
             self.key_frames.answered()
@@ -152,10 +150,8 @@ class Stream:
 
     def each_second(self, now: float) -> None:
         self.cache.expire(now)  # a layer that is not sent any more keeps nothing
-        if self._rate_from is not None and now > self._rate_from[0]:
-            rate = 8 * (self.forwarded - self._rate_from[1]) / (now - self._rate_from[0])
-            self.rate = rate if not self.rate else 0.5 * self.rate + 0.5 * rate
-        self._rate_from = (now, self.forwarded)
+        for layer in self.layers:
+            layer.each_second(now)
 
     # --- what is asked of the sender ---
 
@@ -169,8 +165,7 @@ class Stream:
             agenda.report(self.producer.transport, report.serialize())
         if self.nack.key_frame_needed:
             self.nack.key_frame_needed = False
-            feed = self.producer.feeds.get(self)
-            if feed is not None and feed.running:
+            if any(feed.running for feed in self.feeds):
                 self.want_key_frame(now)
         if not self.nack.missing:
             agenda.nacking.discard(self)

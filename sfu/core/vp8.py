@@ -9,6 +9,7 @@ class Vp8Descriptor:
     """Offsets are from the first byte of the payload; None where the encoder left a field out."""
 
     __slots__ = (
+        "begins_picture",
         "frame_at",
         "key_frame",
         "layer_sync",
@@ -29,6 +30,13 @@ class Vp8Descriptor:
     layer_sync: bool
     key_frame: bool  # this packet begins a key frame
     frame_at: int  # where the descriptor ends
+    begins_picture: bool
+    spatial_id = 0
+    ends_layer = False  # there is but one, which ends with the picture
+
+    def lets_up(self, spatial: int, before: int, after: int) -> bool:
+        # The picture refers to the lowest layer alone: what is in between, one would have to have.
+        return self.layer_sync and self.temporal_id == before + 1
 
 
 def key_frame_size(data: Buffer, offset: int, end: int) -> tuple[int, int] | None:
@@ -83,6 +91,7 @@ def parse_vp8(data: Buffer, offset: int, end: int) -> Vp8Descriptor | None:
                 found.layer_sync = bool(data[offset] & 0x20)
             offset += 1
     # S=1 and partition 0: the frame's first packet; then the lowest bit of the frame itself: 0 is a key frame.
-    found.key_frame = first & 0x17 == 0x10 and offset < end and data[offset] & 1 == 0
+    found.begins_picture = first & 0x17 == 0x10
+    found.key_frame = found.begins_picture and offset < end and data[offset] & 1 == 0
     found.frame_at = offset - start
     return found

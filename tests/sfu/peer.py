@@ -433,15 +433,29 @@ class Vp8Sender:
         self.transport_sequence = self.transport_sequence + 1 & 0xFFFF
         return extensions
 
-    def frame(self, packets: int = 1, *, key: bool = False, ticks: int = 3000) -> list[bytes]:
+    def frame(
+        self,
+        packets: int = 1,
+        *,
+        key: bool = False,
+        ticks: int = 3000,
+        temporal: int | None = None,
+        sync: bool = False,
+        trailer: bytes = b"",
+    ) -> list[bytes]:
+        """`temporal`: the layer, where there are such; `trailer` ends each payload."""
         self.timestamp = self.timestamp + ticks & 0xFFFFFFFF
         self.picture = self.picture + 1 & 0x7FFF
-        self.tl0 = self.tl0 + 1 & 0xFF
+        if not temporal:
+            self.tl0 = self.tl0 + 1 & 0xFF
         frame = []
         for index in range(packets):
             first = 0x90 if index == 0 else 0x80
-            descriptor = bytes((first, 0xC0, 0x80 | self.picture >> 8, self.picture & 0xFF, self.tl0))
-            body = (b"\x00" if key else b"\x01") + bytes([index & 0xFF]) * (self.size - 6)
+            fields = 0xC0 if temporal is None else 0xE0
+            descriptor = bytes((first, fields, 0x80 | self.picture >> 8, self.picture & 0xFF, self.tl0))
+            if temporal is not None:
+                descriptor += bytes((temporal << 6 | 0x20 * sync,))
+            body = (b"\x00" if key else b"\x01") + bytes([index & 0xFF]) * (self.size - 6 - len(trailer)) + trailer
             frame.append(
                 build_rtp(
                     payload_type=VP8,
