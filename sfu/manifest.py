@@ -112,7 +112,7 @@ def read_timeline(folder: Path) -> list[ENTRIES]:
     for line in (folder / TIMELINE).read_bytes().splitlines():
         try:
             entries.append(decoder.decode(line))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue  # only a crash leaves such a line, and the next worker's entries follow it
     return entries
 
