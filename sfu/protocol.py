@@ -128,10 +128,22 @@ class Hello(Request, tag="hello"):
     result: ClassVar[type[Struct]] = Welcome
 
 
+class Home(Struct):
+    """The worker that a large room is at home on, seen from its further workers."""
+
+    control: Annotated[str, Meta(max_length=255)]  # "host:port", as in its heartbeat
+    epoch: Id
+
+
 class OpenRoom(Request, tag="room.open"):
-    """Idempotent. The connection from now on gets the room's events."""
+    """Idempotent. The connection from now on gets the room's events.
+
+    `home`: the room is at home on that worker and needs this one besides, for peers that are opened here. Who may be
+    heard, who speaks and the recording are told by home; RoomState is empty.
+    """
 
     room: Id
+    home: Home | None = None
     result: ClassVar[type[Struct]] = RoomState
 
 
@@ -309,7 +321,11 @@ class Event(Struct, tag_field="type", kw_only=True):
 
 
 class PeerClosed(Event, tag="peer.closed"):
-    """To every connection of the room. Reasons: left, removed, lease (nobody claimed it for LEASE seconds), error."""
+    """To every connection of the room.
+
+    Reasons: left, removed, lease (nobody claimed it for LEASE seconds), error, home_lost (this worker was not the
+    room's home, and has lost the pipe to it).
+    """
 
     peer: str
     reason: str

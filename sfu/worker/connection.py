@@ -25,9 +25,9 @@ from sfu.protocol import (
     InvalidRequest,
     ReplyEnvelope,
     Request,
-    RequestEnvelope,
     Welcome,
 )
+from sfu.worker import pipe_messages
 from sfu.worker.logs import OncePerSecond
 
 log = structlog.get_logger("sfu.control")
@@ -42,7 +42,7 @@ UNDER_WAY = 64  # requests of one connection that wait for the disk
 Answer = Struct | Awaitable[Struct]
 
 _encoder = msgspec.json.Encoder()
-_requests = msgspec.json.Decoder(RequestEnvelope)
+_requests = pipe_messages.requests
 
 
 class _OnlyId(Struct):

@@ -17,6 +17,7 @@ from sfu.protocol import (
     ConsumerClosed,
     ConsumerLayers,
     GetStats,
+    Home,
     InvalidRequest,
     PeerClosed,
     QualityWarning,
@@ -27,8 +28,12 @@ from sfu.protocol import (
 from sfu.worker.connection import Answer, ControlConnection
 from sfu.worker.leases import Leases
 from sfu.worker.media import MediaServer
+from sfu.worker.pipes import Pipes
 from sfu.worker.recorder import Recorder
 from sfu.worker.verbs import VERBS
+
+# isort: split
+from sfu.worker import pipe_verbs as pipe_verbs  # puts its verbs among the others
 
 log = structlog.get_logger("sfu.control")
 
@@ -51,6 +56,8 @@ class Control:
         self.media = media
         self.recorder = recorder
         self.leases = Leases(lease)
+        self.pipes = Pipes(self, media, secret=secret, worker_id=worker_id, epoch=epoch)
+        media.on_tick = self.pipes.tick
         self.draining = False
         self._secret = secret
         self._worker_id = worker_id
@@ -76,6 +83,7 @@ class Control:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._looking
             self._looking = None
+        await self.pipes.stop()
         if self._listening is not None:
             self._listening.close()
             self._listening = None
@@ -92,7 +100,7 @@ class Control:
 
     def _handle(self, connection: ControlConnection, request: Request) -> Answer:
         try:
-            return VERBS[type(request)](self, connection, request)
+            return self.pipes.serve(request, lambda: VERBS[type(request)](self, connection, request))
         except (InvalidRequest, RecursionError):
             raise
         except Exception:
@@ -112,6 +120,7 @@ class Control:
 
     def _ended(self, connection: ControlConnection) -> None:
         self._connections.pop(connection, None)
+        self.pipes.connection_ended(connection)
         if connection.welcomed:
             released = self.leases.release_all(connection, _now())
             log.info("control_closed", client=connection.client, released=len(released))
@@ -121,13 +130,31 @@ class Control:
     def open_room(self, connection: ControlConnection, room: str) -> RoomState:
         if self.draining and room not in self._rooms:
             raise InvalidRequest("media_unavailable", "this worker is about to end")
+        if self.pipes.is_edge(room):  # its home went, and we are that now
+            self.drop_room(room, "home_lost")
         state = self.media.open_room(room)
+        self._heard_by(connection, room)
+        return replace(state, recording=self.recorder.running(room))
+
+    async def open_edge(self, connection: ControlConnection, room: str, home: Home) -> RoomState:
+        if self.draining and room not in self._rooms:
+            raise InvalidRequest("media_unavailable", "this worker is about to end")
+        await self.pipes.join(room, home)
+        self._heard_by(connection, room)
+        return RoomState(producers=[], recording=None)
+
+    def _heard_by(self, connection: ControlConnection, room: str) -> None:
         self._rooms[room] = _now()
         connection.rooms.add(room)
-        return replace(state, recording=self.recorder.running(room))
+
+    def drop_room(self, room: str, reason: str) -> None:
+        """The class goes on, but not here. A recording is left for whoever goes on with it."""
+        self.recorder.abandon(room)
+        self._close_room(room, reason)
 
     async def close_room(self, room: str) -> None:
         """The class is over: its recording, if one runs, is complete."""
+        self.pipes.close_room(room, over=True)
         manifest_written = self.recorder.end(room)
         self._close_room(room)
         await manifest_written
@@ -150,10 +177,11 @@ class Control:
         except Exception:
             log.exception("closing a broken peer failed", room=room, peer=peer)
 
-    def _close_room(self, room: str) -> None:
+    def _close_room(self, room: str, reason: str = "room_closed") -> None:
+        self.pipes.close_room(room)
         self.leases.forget_room(room)
         self._rooms.pop(room, None)
-        self.media.close_room(room)
+        self.media.close_room(room, reason)
         for connection in self._connections:
             connection.rooms.discard(room)
         log.info("room_closed", room=room)
@@ -161,7 +189,8 @@ class Control:
     # --- what the media and the recorder tell ---
 
     def publish(self, event: EVENTS) -> None:
-        """To whom sfu.protocol promises it."""
+        """To whom sfu.protocol promises it, and to other workers that have the room."""
+        self.pipes.heard(event)
         if isinstance(event, ConsumerClosed | ConsumerLayers | QualityWarning):
             holder = self.leases.holder(event.room, event.peer)
             if isinstance(holder, ControlConnection):
@@ -194,8 +223,7 @@ class Control:
                 self._rooms[room] = now
             elif now - last_used >= self.leases.lease:
                 # No word that the class is over, so its recording is left for another worker or the sweeper.
-                self.recorder.abandon(room)
-                self._close_room(room)
+                self.drop_room(room, "room_closed")
 
 
 def _now() -> float:

@@ -16,9 +16,10 @@ from typing import Any
 from sfu.core.agenda import Agenda
 from sfu.core.ice import Address, username_fragment
 from sfu.core.transport import Transport
-from sfu.worker.datagrams import SLOT, Receiver, address_of, destination_of, open_tcp, open_udp
+from sfu.worker.datagrams import SLOT, Receiver, address_of, destination_of, open_tcp, open_udp, socket_address
 from sfu.worker.egress import Egress
 from sfu.worker.link import Link, Path
+from sfu.worker.pipe_link import PipeLink
 from sfu.worker.srtp import REPLAYED, ffi, srtp_protect, srtp_unprotect, srtp_unprotect_rtcp
 from sfu.worker.tcp import TcpConnection
 
@@ -32,6 +33,8 @@ class Endpoint:
         self.agenda = agenda
         self.dropped: Counter[str] = agenda.dropped
         self.paths: dict[Any, Path] = {}  # by sockaddr, or by TCP connection
+        self.pipes: dict[bytes, dict[int, PipeLink]] = {}  # by sockaddr of the other worker, then by number
+        self.packets_piped = 0
         self.links: set[Link] = set()
         self.handshaking: set[Link] = set()
         self.strangers: set[TcpConnection] = set()
@@ -87,6 +90,27 @@ class Endpoint:
     def add(self, link: Link) -> None:
         self.links.add(link)
         self.learn_ufrags(link)
+
+    def address_of_worker(self, ip: str, port: int) -> tuple[bytes, tuple[Any, ...]]:
+        """Where its datagrams come from, and where to send ours."""
+        assert self._udp is not None
+        if self._udp.family == socket.AF_INET6 and ":" not in ip:
+            ip = f"::ffff:{ip}"
+        key = socket_address((ip, port), self._udp.family)
+        return key, destination_of(key)
+
+    def add_pipe(self, link: PipeLink) -> None:
+        """The address is a worker's from now on, and nobody else's."""
+        if link.key in self.paths:
+            self._forget(self.paths[link.key])
+        self.pipes.setdefault(link.key, {})[link.number] = link
+
+    def remove_pipe(self, link: PipeLink) -> None:
+        links = self.pipes.get(link.key, {})
+        if links.get(link.number) is link:
+            del links[link.number]
+            if not links:
+                del self.pipes[link.key]
 
     def learn_ufrags(self, link: Link, before: tuple[str, ...] = ()) -> None:
         """Find the link by the ufrags that are valid now, no more by those `before`."""
@@ -145,10 +169,12 @@ class Endpoint:
     ) -> None:
         first = view[0]
         if 128 <= first <= 191:
-            if path is None:
-                self.dropped["unknown_address"] += 1
-            else:
+            if path is not None:
                 self._receive_media(view, pointer, length, path, now, arrived)
+            elif key in self.pipes:
+                self._receive_piped(view, pointer, length, self.pipes[key], now, arrived)
+            else:
+                self.dropped["unknown_address"] += 1
         elif first <= 3:
             self._receive_stun(view[:length], key, path, now)
         elif 20 <= first <= 63:
@@ -190,7 +216,33 @@ class Endpoint:
         else:
             transport.receive_rtp(view, lengths[0], now, arrived)
 
+    def _receive_piped(
+        self, view: memoryview, pointer: Any, length: int, links: dict[int, PipeLink], now: float, arrived: float
+    ) -> None:
+        """From another worker of ours."""
+        if length < 12:
+            self.dropped["malformed"] += 1
+            return
+        is_rtcp = 192 <= view[1] <= 223
+        ssrc = int.from_bytes(view[4:8] if is_rtcp else view[8:12], "big")
+        link = links.get(ssrc >> 16)
+        if link is None or not link.transport.admits(ssrc, is_rtcp=is_rtcp):
+            self.dropped["unknown_pipe"] += 1
+            return
+        lengths = self._length
+        lengths[0] = length
+        status = (srtp_unprotect_rtcp if is_rtcp else srtp_unprotect)(link.inbound, pointer, lengths)
+        if status:
+            self.dropped["replayed" if status in REPLAYED else "unauthentic"] += 1
+        elif is_rtcp:
+            link.transport.receive_rtcp(view[: lengths[0]], now)
+        else:
+            link.transport.receive_rtp(view, lengths[0], now, arrived)
+
     def _receive_stun(self, data: memoryview, key: Any, path: Path | None, now: float) -> None:
+        if key in self.pipes:  # whoever says so lies: a participant who would take over the streams of his whole room
+            self.dropped["stun_from_worker"] += 1
+            return
         ufrag = username_fragment(data)
         link = self._by_ufrag.get(ufrag) if ufrag is not None else None
         if link is None:
@@ -254,6 +306,8 @@ class Endpoint:
         assert self._loop is not None
         agenda = self.agenda
         now = self._loop.time()
+        for pipe, packet in agenda.take_piped():
+            self._send_piped(pipe, packet)
         for burst in agenda.take_bursts():
             if burst.tap is not None:
                 self._tap(burst, now)
@@ -291,12 +345,29 @@ class Endpoint:
         self.send_plain(self._scratch_view[: self._length[0]], link.path)
         link.repairs += 1
 
+    def _send_piped(self, pipe: Transport, packet: bytearray) -> None:
+        link: PipeLink | None = pipe.link
+        if link is None or link.outbound is None:
+            return
+        size = len(packet)
+        self._scratch[:size] = packet
+        self._length[0] = size
+        if srtp_protect(link.outbound, self._scratch_pointer, self._length):
+            self.dropped["srtp_protect"] += 1
+            return
+        self._sendto(self._scratch_view[: self._length[0]], link.destination)
+        self.packets_piped += 1
+
     def _send_report(self, transport: Transport, report: bytes) -> None:
-        link: Link | None = transport.link
+        link: Link | PipeLink | None = transport.link
         if link is None or link.outbound is None or link.sessions is None:
             return
         protected = link.sessions.protect_rtcp(report)
-        if protected is not None:
+        if protected is None:
+            return
+        if isinstance(link, PipeLink):
+            self._sendto(protected, link.destination)
+        else:
             self.send_plain(protected, link.path)
 
     def send_plain(self, datagram: bytes | memoryview, path: Path | None) -> None:

@@ -52,6 +52,7 @@ class MediaServer:
     def __init__(self, *, on_event: Callable[[EVENTS], None] = lambda event: None, loudest: int = LOUDEST) -> None:
         """`loudest`: how many voices are forwarded in a large room."""
         self.on_event = on_event
+        self.on_tick: Callable[[float], None] = lambda now: None
         self._loudest = loudest
         self.agenda = Agenda(random_bits=secrets.randbits)
         self.endpoint = Endpoint(self.agenda)
@@ -117,6 +118,7 @@ class MediaServer:
         self._ticker = loop.call_at(self._next_tick, self._tick)
         try:
             self.agenda.tick(now)
+            self.on_tick(now)
             for transport in self.agenda.take_failed():
                 self._close_failed(transport)
             for link in list(self.endpoint.handshaking):
@@ -157,13 +159,13 @@ class MediaServer:
 
     def open_room(self, room: str) -> RoomState:
         if room not in self.routers:
-            self.routers[room] = Router(room, self.agenda, new_id=_new_id, loudest=self._loudest)
+            self.routers[room] = Router(room, self.agenda, new_id=new_id, loudest=self._loudest)
         return self.routers[room].state()
 
-    def close_room(self, room: str) -> None:
+    def close_room(self, room: str, reason: str = "room_closed") -> None:
         router = self.routers.pop(room, None)
         if router is not None:
-            router.close("room_closed")
+            router.close(reason)
             self.endpoint.flush()
 
     def open_peer(self, room: str, peer: str, name: str = "") -> PeerState:
@@ -345,6 +347,7 @@ class MediaServer:
             "packets_forwarded": egress.packets,
             "bytes_forwarded": egress.bytes,
             "packets_failed": egress.failed,
+            "packets_piped": self.endpoint.packets_piped,
             "packets_dropped": dict(self.agenda.dropped),
             **self.agenda.counters.json(),
         }
@@ -360,7 +363,7 @@ class MediaServer:
             router.remove_tap(tap)
 
 
-def _new_id() -> str:
+def new_id() -> str:
     return secrets.token_urlsafe(12)
 
 

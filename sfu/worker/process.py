@@ -70,6 +70,7 @@ class Worker:
         await self.media.start(self.settings.listen_ip, self.settings.port, announced)
         self.recorder.start_ticking()
         self.control_port = await self.control.start(self.settings.control_host, self.settings.control_port)
+        await self.control.pipes.start(self.settings.listen_ip, self.settings.control_host, self.control_port)
         self.heartbeats.start()
         log.info("worker_started", epoch=self.epoch, port=self.media.port, control=self.control_port)
 

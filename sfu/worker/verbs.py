@@ -71,7 +71,9 @@ def hello(control: Control, connection: ControlConnection, request: p.Hello) -> 
 
 
 @verb(p.OpenRoom)
-def open_room(control: Control, connection: ControlConnection, request: p.OpenRoom) -> Struct:
+def open_room(control: Control, connection: ControlConnection, request: p.OpenRoom) -> Answer:
+    if request.home is not None:
+        return control.open_edge(connection, request.room, request.home)
     return control.open_room(connection, request.room)
 
 

@@ -13,6 +13,7 @@ from sfu.protocol import InvalidRequest
 from sfu.worker.connection import UNDER_WAY
 from sfu.worker.logs import formatter
 from sfu.worker.media import MediaServer
+from sfu.worker.pipe_messages import PIPE_REQUESTS
 from sfu.worker.verbs import MEDIA_VERBS, VERBS
 from tests.sfu.peer import opus_parameters, receiver_capabilities
 from tests.sfu.worker import SECRET, event, loop_worker
@@ -32,7 +33,7 @@ async def refused(client, request) -> str:
 
 
 def test_every_request_of_the_protocol_has_a_verb():
-    assert set(VERBS) == set(p.REQUESTS.__args__)
+    assert set(VERBS) == {*p.REQUESTS.__args__, *PIPE_REQUESTS.__args__}
 
 
 def test_a_media_verb_takes_what_its_request_has_and_gives_what_it_promises():

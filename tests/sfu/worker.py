@@ -79,10 +79,10 @@ class RawClient:
 class LoopWorker:
     """A worker in this loop: all of it but the process. Its Redis is not there, which it has to live with anyway."""
 
-    def __init__(self, data: Path, *, lease: float = 60.0) -> None:
+    def __init__(self, data: Path, *, lease: float = 60.0, worker_id: str = "sfu-test") -> None:
         environ = {
             "SFU_CONTROL_SECRET": SECRET, "SFU_PORT": "0", "SFU_LISTEN_IP": "127.0.0.1", "LECTERN_DATA": str(data),
-            "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0", "SFU_WORKER_ID": "sfu-test",
+            "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0", "SFU_WORKER_ID": worker_id,
         }  # fmt: skip
         self.worker = Worker(Settings.from_env(environ), lease=lease)
         self.recordings = data / "recordings"
