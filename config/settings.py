@@ -244,6 +244,10 @@ SFU_REGION = env("SFU_REGION", "local")
 TURN_URLS = env_list("TURN_URLS")
 TURN_SECRET = env("TURN_SECRET")
 
+# --- what is remembered of connections -------------------------------------------------------------------------------
+
+ANALYTICS_RETENTION_DAYS = env_int("ANALYTICS_RETENTION_DAYS", 90)  # after them it is told of nobody any more
+
 # --- recordings ------------------------------------------------------------------------------------------------------
 
 RECORDING_RETENTION_DAYS = env_int("RECORDING_RETENTION_DAYS", 30)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from classroom.models import number_of
-from meetings.models import Attendance, ChatMessage, Participant, Room
+from meetings.models import Attendance, ChatMessage, ConnectionSummary, Participant, Room
 
 
 def _link(model: str, pk: Any, text: object) -> str:
@@ -126,6 +126,64 @@ class AttendanceAdmin(admin.ModelAdmin):
     def minutes(self, interval: Attendance) -> str:
         until = interval.left_at or timezone.now()
         return f"{(until - interval.joined_at).total_seconds() / 60:.0f}" + ("" if interval.left_at else " so far")
+
+
+@admin.register(ConnectionSummary)
+class ConnectionSummaryAdmin(admin.ModelAdmin):
+    """Measured, so to be read only. Deleting is for whoever must forget sooner than the retention does."""
+
+    list_display = (
+        "day", "participant_link", "room_link", "minutes", "round_trip", "lost", "sound", "fair_or_poor", "freezes",
+        "used_tcp", "used_relay",
+    )  # fmt: skip
+    list_filter = ("used_tcp", "used_relay", "day")
+    list_select_related = ("attendance__participant", "room")
+    search_fields = ("attendance__participant__name", "attendance__participant__user__username", "room__title")
+    date_hierarchy = "day"
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: ConnectionSummary | None = None) -> bool:
+        return False
+
+    @admin.display(description="Participant", ordering="attendance__participant__name")
+    def participant_link(self, summary: ConnectionSummary) -> str:
+        if summary.attendance is None:
+            return "-"
+        return _link("participant", summary.attendance.participant_id, summary.attendance.participant)
+
+    @admin.display(description="Room", ordering="room__title")
+    def room_link(self, summary: ConnectionSummary) -> str:
+        return "-" if summary.room is None else _link("room", summary.room_id, summary.room)
+
+    @admin.display(description="Minutes", ordering="seconds")
+    def minutes(self, summary: ConnectionSummary) -> str:
+        return f"{summary.seconds / 60:.0f}"
+
+    @admin.display(description="Round trip", ordering="rtt")
+    def round_trip(self, summary: ConnectionSummary) -> str:
+        return _measured(summary.rtt, summary.worst_rtt, " ms")
+
+    @admin.display(description="Loss", ordering="loss")
+    def lost(self, summary: ConnectionSummary) -> str:
+        return _measured(summary.loss, summary.worst_loss, " %", digits=1)
+
+    @admin.display(description="Sound quality", ordering="score")
+    def sound(self, summary: ConnectionSummary) -> str:
+        return _measured(summary.score, summary.worst_score, "", digits=1)
+
+    @admin.display(description="Fair, poor", ordering="danger_share")
+    def fair_or_poor(self, summary: ConnectionSummary) -> str:
+        return f"{summary.warning_share:.0f} %, {summary.danger_share:.0f} %"
+
+
+def _measured(mean: float | None, worst: float | None, unit: str, *, digits: int = 0) -> str:
+    """`42 ms, worst 180 ms`"""
+    if mean is None or worst is None:
+        return "-"
+    return f"{mean:.{digits}f}{unit}, worst {worst:.{digits}f}{unit}"
 
 
 @admin.register(ChatMessage)

@@ -14,3 +14,11 @@ class MeetingsConfig(AppConfig):
             "task": tasks.close_abandoned_attendance.name,
             "schedule": tasks.EVERY,
         }
+        settings.CELERY_BEAT_SCHEDULE["save connection summaries"] = {
+            "task": tasks.save_connection_summaries.name,
+            "schedule": tasks.EVERY,
+        }
+        settings.CELERY_BEAT_SCHEDULE["forget whose connections"] = {
+            "task": tasks.forget_whose_connections.name,
+            "schedule": tasks.DAILY,
+        }

@@ -90,10 +90,15 @@ class Hub:
         self._write_to_all(Frame(frame))
         await self.hubs.tell(self.code, kind="fleeting", frame=frame)
 
-    def send_here(self, event: str, data: dict[str, Any]) -> Frame:
-        """To the sockets of this process alone, unnumbered: for what each process learns by itself."""
+    def send_here(self, event: str, data: dict[str, Any], *, needs: str = "") -> Frame:
+        """To the sockets of this process alone, unnumbered: for what each process learns by itself.
+
+        `needs`: only to those who have this permission.
+        """
         frame = Frame(fleeting(body_of(event, data)))
-        self._write_to_all(frame)
+        for session in list(self.sessions.values()):
+            if not needs or session.may(needs):
+                session.wire.write(frame)
         return frame
 
     async def send_to(self, participant_id: str, event: str, data: dict[str, Any]) -> None:
@@ -138,6 +143,8 @@ class Hub:
                 self._close_here(message["to"], message["close"], message["socket"])
             else:
                 self._close_all_here(message["close"])
+        elif (told := registry.TOLD.get(kind)) is not None:
+            told(self, message)
 
     def receive(self, seq: int, body: str) -> None:
         """An event, from wherever, in whatever order: delivered once, in the order of the numbers."""

@@ -51,6 +51,7 @@ TOLD_TO_ALL = Limit("told to all", 10.0, 40.0)
 # One small request, and the answer is read from the database or is the whole room.
 LARGE_ANSWER = Limit("large answer", 5.0, 30.0)
 SIGNALS = Limit("signals", 20.0, 100.0)  # a browser with many networks has some thirty candidates
+REPORTS = Limit("reports", 1.0, 10.0)  # of a connection's statistics, one in five seconds
 JOINS = Limit("joins", 0.5, 10.0)  # each opens an interval of attendance
 
 

@@ -118,12 +118,11 @@ class ChatHistory(Message, frozen=True):
 
 
 class StatsReport(Message, frozen=True):
-    """Milliseconds, percent, bit/s, bytes and counts, as the browser measured them over the last `seconds`, about 5.
+    """Milliseconds, percent, bit/s, bytes and counts, as the browser measured them since its last report.
 
     `voice_loss`: of the voices received, with what came too late; `voice_buffer`: how long they waited to be played.
     """
 
-    seconds: Annotated[float, Meta(ge=0, le=3600)] | None = None
     rtt: Measure | None = None
     jitter: Measure | None = None
     packet_loss: Annotated[float, Meta(ge=0, le=100)] | None = None

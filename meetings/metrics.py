@@ -15,6 +15,11 @@ CHAT_DELIVERY = Histogram(
     "From storing a message until it was written to the last socket of the room in this process.",
     buckets=SECONDS,
 )
+QUALITY_SCORE = Histogram(
+    "lectern_quality_score",
+    "How good the voices sound that somebody hears, by the E-model (1 to 4.41), in each report of a browser.",
+    buckets=(1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.2, 4.3, 4.4),
+)
 TRACKS = Counter("lectern_track_published", "Tracks that began to be sent.", ["source"])
 DENIED = Counter("lectern_authz_denied", "Requests refused for want of permission.", ["action"])
 LAYER_OVERFLOW = Counter(

@@ -131,6 +131,43 @@ class Attendance(models.Model):
         return f"{self.participant} from {self.joined_at:%H:%M:%S}"
 
 
+class ConnectionSummary(models.Model):
+    """How good somebody's connection was during an interval of attendance, written when it is over.
+
+    Milliseconds and percent; empty where nothing of the kind was measured. After a while the row is told of nobody any
+    more: it stays, without its interval and room.
+    """
+
+    attendance = models.OneToOneField(
+        Attendance, null=True, blank=True, on_delete=models.SET_NULL, related_name="connection"
+    )
+    room = models.ForeignKey(Room, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    day = models.DateField(db_index=True)
+    seconds = models.PositiveIntegerField(help_text="with media flowing")
+    rtt = models.FloatField("round trip", null=True, blank=True)
+    worst_rtt = models.FloatField("longest round trip", null=True, blank=True)
+    jitter = models.FloatField(null=True, blank=True)
+    worst_jitter = models.FloatField(null=True, blank=True)
+    loss = models.FloatField(null=True, blank=True)
+    worst_loss = models.FloatField(null=True, blank=True)
+    score = models.FloatField("sound quality", null=True, blank=True, help_text="1 to 4.4, by the E-model")
+    worst_score = models.FloatField("worst sound quality", null=True, blank=True)
+    warning_share = models.FloatField("fair", help_text="percent of the time")
+    danger_share = models.FloatField("poor", help_text="percent of the time")
+    bytes_received = models.BigIntegerField()
+    bytes_sent = models.BigIntegerField()
+    freezes = models.PositiveIntegerField(help_text="of all pictures received")
+    used_tcp = models.BooleanField("by TCP")
+    used_relay = models.BooleanField("by a relay")
+
+    class Meta:
+        ordering = ["-day", "-pk"]
+        verbose_name_plural = "connection summaries"
+
+    def __str__(self) -> str:
+        return f"Connection of {self.attendance.participant if self.attendance else 'somebody'} on {self.day}"
+
+
 class ChatMessage(models.Model):
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="messages")
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="messages")

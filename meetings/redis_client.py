@@ -29,6 +29,9 @@ def connect(url: str | None = None) -> Redis:
     return Redis.from_pool(pool)
 
 
+ROOMS_WITH_QUALITY = "lectern:quality"  # set of codes: rooms whose people's connections are summed up
+
+
 def room_key(code: str, name: str) -> str:
     return f"lectern:room:{code}:{name}"
 

@@ -108,6 +108,20 @@ on_hub_open = Hook("hub_open")  # (hub): this process's first socket in a room
 on_hub_close = Hook("hub_close")  # (hub): its last one left
 
 
+Told = Callable[["Hub", Data], None]
+TOLD: dict[str, Told] = {}
+
+
+def on_told(kind: str) -> Callable[[Told], Told]:
+    """A plain function (hub, message) for what the hubs of other processes `tell` of the room under that kind."""
+
+    def register(function: Told) -> Told:
+        TOLD[kind] = function
+        return function
+
+    return register
+
+
 Reaction = Callable[["Hub", Data], None]
 REACTIONS: dict[str, list[Reaction]] = {}
 

@@ -9,7 +9,7 @@ from meetings import permissions
 from meetings.errors import Refused
 from meetings.eventlog import body_of, fleeting
 from meetings.limits import Limit, TokenBucket
-from meetings.messages import RoomSettings, StatsReport, read_settings
+from meetings.messages import RoomSettings, read_settings
 from meetings.models import Participant, Room
 from meetings.wire import Frame, Wire
 
@@ -37,7 +37,6 @@ class RoomSession:
         self.replaces = False  # another tab, or this page before a reload, had been in: what that had is void
         self.after = 0  # events numbered up to here were sent, or stand in the snapshot
         self.media: Any = None
-        self.stats: StatsReport | None = None  # the browser's last word on its connection
         self._buckets: dict[str, TokenBucket] = {}
         self._after_answer: list[Callable[[], None]] = []
 

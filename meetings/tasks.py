@@ -6,14 +6,17 @@ from collections import defaultdict
 from datetime import timedelta
 
 from celery import shared_task
+from django.conf import settings
 from django.utils import timezone
 
 from meetings.live import LEASE, reap_abandoned
-from meetings.models import Attendance
+from meetings.models import Attendance, ConnectionSummary
 from meetings.presence import close_attendance
+from meetings.quality.summaries import save_settled
 from meetings.redis_client import leases_in
 
 EVERY = 60.0  # seconds; the schedule stands in apps.py
+DAILY = 86400.0
 
 
 @shared_task
@@ -29,6 +32,22 @@ def close_abandoned_attendance() -> int:
     for interval in rows:
         rooms[interval.participant.room.code].append(interval)
     return sum(_close_abandoned(code, intervals) for code, intervals in rooms.items())
+
+
+@shared_task
+def save_connection_summaries() -> int:
+    """What nobody saved of the connections of people who are gone -> how many rows."""
+    return save_settled()
+
+
+@shared_task
+def forget_whose_connections() -> int:
+    """Summaries older than ANALYTICS_RETENTION_DAYS (0: keep for ever) are told of nobody any more -> how many."""
+    days = settings.ANALYTICS_RETENTION_DAYS
+    if not days:
+        return 0
+    old = ConnectionSummary.objects.filter(day__lt=timezone.now().date() - timedelta(days=days))
+    return old.exclude(attendance=None, room=None).update(attendance=None, room=None)
 
 
 def _close_abandoned(code: str, intervals: list[Attendance]) -> int:

@@ -2,5 +2,6 @@
 
 from meetings.handlers import chat, hands, media_intent, participants, room
 from meetings.media import lifecycle, p2p, screens
+from meetings.quality import handlers as quality
 
-__all__ = ["chat", "hands", "lifecycle", "media_intent", "p2p", "participants", "room", "screens"]
+__all__ = ["chat", "hands", "lifecycle", "media_intent", "p2p", "participants", "quality", "room", "screens"]

@@ -16,7 +16,7 @@ from meetings.eventlog import LIMIT, Missed
 from meetings.hub import Hub
 from meetings.limits import JOINS, LARGE_ANSWER, TOLD_TO_ALL
 from meetings.live import Entered, shown_pair
-from meetings.messages import ChangeSettings, Empty, ParticipantsPage, RoomJoin, StatsReport
+from meetings.messages import ChangeSettings, Empty, ParticipantsPage, RoomJoin
 from meetings.presence import close_attendance
 from meetings.registry import on, on_event
 from meetings.session import RoomSession
@@ -241,8 +241,3 @@ def take_settings(hub: Hub, data: dict[str, Any]) -> None:
     """Each socket has its own copy of the room."""
     for session in {*hub.sessions.values(), *hub.arriving}:
         session.room.mode = data["settings"]["mode"]
-
-
-@on("stats:report", StatsReport)
-async def report(session: RoomSession, message: StatsReport) -> None:
-    session.stats = message

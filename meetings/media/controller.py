@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0  # seconds
 KEEP_EVERY = 60.0  # seconds between two refreshes of a placement's expiry
+BUSY = 0.95  # of its core: a worker that uses so much sends late
+BUSY_FOR = 5  # looks in a row until the class is told
+TELL_AGAIN_AFTER = 60.0  # seconds
 # Seconds that Redis must have answered before a missing heartbeat means anything: it may have come back empty.
 TRUST_AFTER = HEARTBEAT_EXPIRES + HEARTBEAT_EVERY
 
@@ -47,6 +50,8 @@ class MediaController:
         self._looking: asyncio.Task[None] | None = None
         self._trusted_from = 0.0
         self._kept = 0.0
+        self._busy: dict[str, int] = {}  # looks in a row, by worker id
+        self._told_busy: dict[str, float] = {}  # when, by room
 
     def open(self, hub: Hub) -> RoomMedia:
         """The media of the hub's room; made when there is none."""
@@ -123,10 +128,22 @@ class MediaController:
                 gone.add(mine)
             elif stored is None or keep_all:
                 await self.placements.keep(code, mine)
+        self._tell_busy(workers, now)
         for worker in gone:
             log.warning("Media worker %s has no heartbeat any more", worker.worker_id)
             await self.pool.drop(worker)
             self._broken(worker)
+
+    def _tell_busy(self, workers: dict[str, Heartbeat], now: float) -> None:
+        """To the people of this process in the rooms of a worker that is short of CPU."""
+        busy = {worker_id for worker_id, heartbeat in workers.items() if heartbeat.load >= BUSY}
+        self._busy = {worker_id: self._busy.get(worker_id, 0) + 1 for worker_id in busy}
+        self._told_busy = {code: at for code, at in self._told_busy.items() if now - at < TELL_AGAIN_AFTER}
+        for code, room in self.rooms.items():
+            worker_id = room.placement.worker_id if room.placement else ""
+            if self._busy.get(worker_id, 0) >= BUSY_FOR and code not in self._told_busy:
+                self._told_busy[code] = now
+                room.hub.send_here("quality:warning", {"issue": "cpu"})
 
     def _is_gone(self, worker: Placement, workers: dict[str, Heartbeat], now: float) -> bool:
         heartbeat = workers.get(worker.worker_id)

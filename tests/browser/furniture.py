@@ -18,7 +18,7 @@ def furnish() -> dict[str, Any]:
     from accounts.models import User
     from classroom import services
     from classroom.models import Course, Enrolment, Lesson
-    from meetings.models import Attendance, ChatMessage, Participant, Room
+    from meetings.models import Attendance, ChatMessage, ConnectionSummary, Participant, Room
     from recordings.models import Composition, Recording, Track
 
     now = timezone.now()
@@ -50,7 +50,14 @@ def furnish() -> dict[str, Any]:
     full = Room.objects.create(code="full-class", title="Full", lesson=lesson("Full", timedelta(0)),
                                created_by=teacher, capacity=0)  # fmt: skip
     member = Participant.objects.create(room=room, public_id="p1", user=student, name="student1", role="attendee")
-    Attendance.objects.create(participant=member, session="s1", left_at=now + timedelta(minutes=9), reason="left")
+    interval = Attendance.objects.create(
+        participant=member, session="s1", left_at=now + timedelta(minutes=9), reason="left"
+    )
+    ConnectionSummary.objects.create(
+        attendance=interval, room=room, day=now.date(), seconds=540, rtt=42.5, worst_rtt=310, loss=0.4, worst_loss=12,
+        jitter=7, worst_jitter=60, score=4.3, worst_score=2.9, warning_share=3, danger_share=1,
+        bytes_received=81_000_000, bytes_sent=20_500_000, freezes=2, used_tcp=False, used_relay=True,
+    )  # fmt: skip
     ChatMessage.objects.create(room=room, participant=member, public_id="m1", message="Good morning!")
 
     recordings = {}
@@ -67,8 +74,8 @@ def furnish() -> dict[str, Any]:
     ready = Recording.objects.get(state="ready")
     Composition.objects.create(recording=ready, key="ready-recording/720p.mp4", size=123_456_789, sha256="0" * 64)
     models = [
-        EmailAddress, User, Course, Lesson, Enrolment, Room, Participant, Attendance, ChatMessage, Recording, Track,
-        Composition,
+        EmailAddress, User, Course, Lesson, Enrolment, Room, Participant, Attendance, ConnectionSummary, ChatMessage,
+        Recording, Track, Composition,
     ]  # fmt: skip
     return {
         "lesson": on_now.pk,

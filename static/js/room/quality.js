@@ -22,7 +22,7 @@
  * @typedef {StreamStats & Lately} Flow
  *
  * @typedef {Measured & {
- *   seconds: number, bitrateIn: number, bitrateOut: number, received: number, sent: number, freezes: number,
+ *   bitrateIn: number, bitrateOut: number, received: number, sent: number, freezes: number,
  *   voiceLoss: number | null, buffered: number | null, width: number, height: number, fps: number,
  *   path: string | null, available: number | null, limitedBy: string,
  * }} OwnLine
@@ -145,7 +145,6 @@ export function ownLine(flows) {
   const heard = sum(voices, "packets") + sum(voices, "lost");
   const [largest] = [...received].sort((a, b) => b.frameHeight - a.frameHeight);
   return {
-    seconds: Math.max(...flows.map((flow) => flow.seconds)),
     rtt: Math.max(...flows.map((flow) => flow.rtt)),
     jitter: Math.max(jitters[jitters.length >> 1] ?? 0, ...sent.map((flow) => flow.jitter)),
     loss: Math.min(1, Math.max(lossIn, ...sent.map((flow) => flow.loss))),
@@ -169,7 +168,6 @@ export function reportOf(line) {
   const tenths = (/** @type {number} */ share) => Math.round(1000 * share) / 10;
   /** @type {Record<string, number | string | null>} */
   const report = {
-    seconds: Math.round(10 * line.seconds) / 10,
     rtt: Math.round(1000 * line.rtt), jitter: Math.round(1000 * line.jitter), packet_loss: tenths(line.loss),
     bitrate: Math.round(line.bitrateIn + line.bitrateOut), bytes_received: line.received, bytes_sent: line.sent,
     available_bitrate: line.available && Math.round(line.available),

@@ -84,7 +84,7 @@ export function wireStage({ room, session, engine, devices, controls, watch, not
     draw();
   });
   watch.on("thinLine", (thin) => {
-    if (thin) offerAudioOnly("Your connection is poor");
+    if (thin) offerAudioOnly("Your connection is poor", true);
     else notices.hide("thin-line");
   });
   room.on("event", ({ event, data }) => {
@@ -130,11 +130,11 @@ export function wireStage({ room, session, engine, devices, controls, watch, not
     return !layoutChosen && screen ? "presentation" : layout;
   }
 
-  /** @param {string} title */
-  function offerAudioOnly(title) {
+  /** @param {string} title @param {boolean} [stays] until the connection is better */
+  function offerAudioOnly(title, stays = false) {
     if (camerasOff) return;
     notices.show({
-      key: "thin-line", level: "warning", title, text: "Without cameras, voices and screens come through better.", stays: true,
+      key: "thin-line", level: "warning", title, text: "Without cameras, voices and screens come through better.", stays,
       actions: [{ label: "Audio and screen only", run: () => setCamerasOff(true) }],
     });
   }
