@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sfu.core.layers import Layer
     from sfu.core.stream import Stream
 
-MAX_LANES = 1 << 16  # of one pipe in its life: the lower half of an SSRC
+MAX_CROSSINGS = 1 << 16  # of one pipe in its life: the lower half of an SSRC
 AHEAD = 0.6  # seconds: told once a second, a layer that is there must not count as silent (0.5 s) or gone (1 s)
 RATE_STEP = 1.25  # times that a layer's rate changes before the other side is told
 
@@ -73,7 +73,7 @@ class Wish(Struct, frozen=True):
     unheard: bool  # of a voice: also what the room does not hear, for it is recorded
 
 
-class Lane:
+class Crossing:
     """One layer on its way out, under an SSRC of its own. Its numbers have gaps only where packets were lost."""
 
     __slots__ = ("_resent", "numbering", "pipe", "running", "ssrc", "stream", "unheard")
@@ -94,12 +94,12 @@ class Lane:
         return self.stream.producer
 
     def open(self) -> None:
-        if self not in self.stream.lanes:
-            self.stream.lanes = (*self.stream.lanes, self)
+        if self not in self.stream.crossings:
+            self.stream.crossings = (*self.stream.crossings, self)
 
     def shut(self) -> None:
         self.stop()
-        self.stream.lanes = tuple(lane for lane in self.stream.lanes if lane is not self)
+        self.stream.crossings = tuple(crossing for crossing in self.stream.crossings if crossing is not self)
 
     def close(self) -> None:
         self.shut()
@@ -170,20 +170,20 @@ class PipeConsumer:
     def __init__(self, producer: Producer, pipe: Pipe) -> None:
         self.producer = producer
         self.pipe = pipe
-        self.lanes = [Lane(pipe, stream) for stream in producer.streams]
+        self.crossings = [Crossing(pipe, stream) for stream in producer.streams]
         self.told: list[LayerState] = []
         producer.pipe_consumers[pipe] = pipe.outgoing[producer.id] = self
         if not producer.is_video:
-            self.lanes[0].open()
+            self.crossings[0].open()
 
     def wish(self, wish: Wish) -> None:
         """Send these layers, and no others."""
-        for index, lane in enumerate(self.lanes):
-            lane.unheard = wish.unheard
+        for index, crossing in enumerate(self.crossings):
+            crossing.unheard = wish.unheard
             if index in wish.layers:
-                lane.open()
+                crossing.open()
             else:
-                lane.shut()
+                crossing.shut()
 
     def about(self, now: float) -> Piped:
         producer = self.producer
@@ -195,15 +195,15 @@ class PipeConsumer:
             kind=producer.kind,
             source=producer.source,
             consumable=producer.consumable,
-            ssrcs=[lane.ssrc for lane in self.lanes],
+            ssrcs=[crossing.ssrc for crossing in self.crossings],
             rids=[stream.rid for stream in producer.streams],
             paused=producer.paused,
             layers=self.told,
         )
 
     def close(self) -> None:
-        for lane in self.lanes:
-            lane.close()
+        for crossing in self.crossings:
+            crossing.close()
         self.producer.pipe_consumers.pop(self.pipe, None)
         self.pipe.outgoing.pop(self.producer.id, None)
 
@@ -294,13 +294,13 @@ class PipeProducer(Producer):
         return bool(self.consumers or self.taps or self.pipe_consumers or self.speakers is not None)
 
     def wish(self) -> Wish:
-        unheard = bool(self.taps) or any(lane.unheard for stream in self.streams for lane in stream.lanes)
+        unheard = bool(self.taps) or any(crossing.unheard for stream in self.streams for crossing in stream.crossings)
         if not self.is_video:
             return Wish((0,), unheard)
         wanted = [
             stream.index
             for stream in self.streams
-            if stream.lanes or any(feed.has_audience for feed in self.feeds_of(stream))
+            if stream.crossings or any(feed.has_audience for feed in self.feeds_of(stream))
         ]
         return Wish(tuple(wanted), unheard)
 
@@ -314,14 +314,14 @@ class Pipe(Transport):
         self.prefix = prefix
         self.outgoing: dict[str, PipeConsumer] = {}
         self.connected = True
-        self._lanes = 0
+        self._crossings = 0
 
     def new_ssrc(self) -> int:
         """None is ever given out twice. Raises OverflowError: the pipe is used up."""
-        self._lanes += 1
-        if self._lanes >= MAX_LANES:
+        self._crossings += 1
+        if self._crossings >= MAX_CROSSINGS:
             raise OverflowError("no SSRC is left on this pipe")
-        return self.prefix << 16 | self._lanes
+        return self.prefix << 16 | self._crossings
 
     def admits(self, ssrc: int, *, is_rtcp: bool = False) -> bool:
         return is_rtcp or ssrc in self.streams

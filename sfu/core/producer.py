@@ -132,8 +132,8 @@ class Producer:
             self.look(now)
         speakers = self.speakers
         heard = speakers is None or self._is_heard(speakers, packet, now)
-        for lane in stream.lanes:
-            lane.offer(packet, heard=heard)
+        for crossing in stream.crossings:
+            crossing.offer(packet, heard=heard)
         feeds = stream.feeds
         if speakers is not None:
             if self.tap_feed is not None:
@@ -171,7 +171,7 @@ class Producer:
     def skip(self, stream: Stream, sequence: int) -> bool:
         """Leave an empty packet out, if all consumers can do without its number."""
         skipped = all(feed.skip(sequence) for feed in self.feeds_of(stream))
-        return all(lane.skip(sequence) for lane in stream.lanes) and skipped
+        return all(crossing.skip(sequence) for crossing in stream.crossings) and skipped
 
     def restart(self, stream: Stream) -> None:
         """The sender's numbers began anew: go on after the next key frame, as after a change of layer."""
@@ -180,8 +180,8 @@ class Producer:
         stream.begin_anew()
         if self.reference is stream:
             self.reference = None
-        for lane in stream.lanes:
-            lane.begin_anew()
+        for crossing in stream.crossings:
+            crossing.begin_anew()
         for feed in self.feeds_of(stream):
             feed.stop()
             if self.is_video and feed.has_audience:
@@ -276,7 +276,7 @@ class Producer:
             return
         for stream in self.streams:
             # Who never had a picture does not ask for one, and requests to a sender that sleeps are not repeated.
-            if not stream.lanes and not any(feed.has_audience for feed in stream.feeds):
+            if not stream.crossings and not any(feed.has_audience for feed in stream.feeds):
                 stream.key_frames.pending = False  # nobody is left who waits for it
             elif any(feed.wants_key_frame for feed in stream.feeds) and stream.layers[0].is_active(now):
                 stream.want_key_frame(now)
@@ -298,8 +298,8 @@ class Producer:
             self.agenda.wanting.discard(stream)
             self.agenda.nacking.discard(stream)
             stream.cache.clear()  # nothing of it leaves any more, not even as a repair
-            for lane in stream.lanes:
-                lane.stop()
+            for crossing in stream.crossings:
+                crossing.stop()
             for feed in self.feeds_of(stream):
                 feed.stop()
         if self.speakers is not None:

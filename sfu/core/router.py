@@ -249,6 +249,7 @@ class Router:
             mapping=mapping,
             consumable=ortc.consumable_rtp_parameters(kind, parameters, mapping, CAPABILITIES, cname=about.cname),
             ssrc=ssrc,
+            consumer_mid=self._new_mid(),
             paused=about.paused,
             # Who is among the loudest is judged once, at home: what came from there is to be heard.
             speakers=self.speakers if self.is_home and kind == "audio" and source == "microphone" else None,

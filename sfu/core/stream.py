@@ -17,7 +17,7 @@ from sfu.core.vp8 import Vp8Descriptor, key_frame_size, parse_vp8
 if TYPE_CHECKING:
     from sfu.core.feed import Feed
     from sfu.core.layers import Layer
-    from sfu.core.pipe import Lane
+    from sfu.core.pipe import Crossing
     from sfu.core.producer import Producer
 
 RTCP_SSRC = 1  # ours in feedback: it sends no media, so any will do
@@ -37,7 +37,7 @@ class Stream:
         self.timestamp_shift: int | None = None  # to the timeline of the producer's reference layer
         self.bytes = 0
         self.repaired = 0
-        self.lanes: tuple[Lane, ...] = ()  # to other workers that want this layer
+        self.crossings: tuple[Crossing, ...] = ()  # to other workers that want this layer
         self.begin_anew()
 
     def begin_anew(self) -> None:

@@ -216,7 +216,7 @@ class Transport:
             stream.reception.sender_report(report.ntp_timestamp, report.rtp_timestamp, now)
             stream.producer.report_to_taps(stream, now)
             for outgoing in stream.producer.pipe_consumers.values():
-                outgoing.lanes[stream.index].send_report(report.ntp_timestamp, report.rtp_timestamp)
+                outgoing.crossings[stream.index].send_report(report.ntp_timestamp, report.rtp_timestamp)
         self._on_report_blocks(report.blocks, now)
 
     def _on_receiver_report(self, report: rtcp.ReceiverReport, now: float) -> None:

@@ -150,8 +150,8 @@ async def test_a_layer_crosses_while_somebody_there_watches_it_and_he_can_change
         await sam.ask(ResumeConsumer, consumer_id=consumer.consumer_id)
         await begins(sam, ssrc_of(consumer))
         pipe = next(iter(room.workers[0].worker.control.pipes.rooms[ROOM].ends)).pipe
-        lanes = pipe.outgoing[camera].lanes
-        crossing = lambda: [bool(lane.stream.lanes) for lane in lanes]  # noqa: E731
+        crossings = pipe.outgoing[camera].crossings
+        crossing = lambda: [bool(crossing.stream.crossings) for crossing in crossings]  # noqa: E731
         assert crossing() == [True, False, False]
         await sam.prefer(consumer, 1280)
         await until(lambda: len(of(sam, ssrc_of(consumer))[-1]) > 900, within=6)
@@ -377,9 +377,11 @@ async def test_whoever_is_no_worker_gets_nothing_into_a_pipe(room):
     async with sending(tina, Vp8Sender(1111)):
         await begins(sam, ssrc_of(consumer))
         home, edge = (worker.worker.media for worker in room.workers)
-        [lane] = next(iter(home.agenda.pipes)).outgoing[camera].lanes
-        number = lane.numbering.last_out + 50 & 0xFFFF
-        forged = build_rtp(payload_type=101, sequence_number=number, timestamp=1, ssrc=lane.ssrc, payload=bytes(100))
+        [crossing] = next(iter(home.agenda.pipes)).outgoing[camera].crossings
+        number = crossing.numbering.last_out + 50 & 0xFFFF
+        forged = build_rtp(
+            payload_type=101, sequence_number=number, timestamp=1, ssrc=crossing.ssrc, payload=bytes(100)
+        )
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             stranger.sendto(forged, ("127.0.0.1", edge.port))
             await until(lambda: edge.dropped["unknown_address"])

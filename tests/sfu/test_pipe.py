@@ -125,8 +125,10 @@ def test_a_pause_lets_nothing_cross_not_even_a_repair(workers):
     workers.edge.router.pause_producer(mirror)
     crossed, got = len(workers.home.crossed), len(sam.rtp)
     send(workers, tina, sender, 4)
-    lane = camera.pipe_consumers[workers.home.pipe].lanes[0]
-    lane.receive_nack(Nack(sender_ssrc=1, media_ssrc=lane.ssrc, lost=numbers(workers.home.crossed[-2:])), workers.now)
+    crossing = camera.pipe_consumers[workers.home.pipe].crossings[0]
+    crossing.receive_nack(
+        Nack(sender_ssrc=1, media_ssrc=crossing.ssrc, lost=numbers(workers.home.crossed[-2:])), workers.now
+    )
     workers.home.network.deliver()
     assert (len(workers.home.crossed), len(sam.rtp)) == (crossed, got)
     workers.edge.router.resume_producer(mirror, workers.now)
@@ -194,8 +196,12 @@ class Lesson:
         """The layers that cross now."""
         self.workers.home.crossed.clear()
         self.workers.advance(0.2)
-        lanes = self.camera.pipe_consumers[self.workers.home.pipe].lanes
-        return {lane.stream.index for lane in lanes if lane.ssrc & 0xFFFF in layers_of(self.workers.home.crossed)}
+        crossings = self.camera.pipe_consumers[self.workers.home.pipe].crossings
+        return {
+            crossing.stream.index
+            for crossing in crossings
+            if crossing.ssrc & 0xFFFF in layers_of(self.workers.home.crossed)
+        }
 
 
 def test_only_layers_that_somebody_there_watches_cross(workers):
