@@ -28,14 +28,14 @@ class LessonForm(forms.ModelForm):
 
     class Meta:
         model = Lesson
-        fields = ("title", "starts_at", "description")
-        labels = {"starts_at": "Begins"}
+        fields = ("title", "starts_at", "description", "encrypted")
+        labels = {"starts_at": "Begins", "encrypted": "End-to-end encrypted class"}
         widgets = {
             "starts_at": forms.DateTimeInput({"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
             "description": forms.Textarea({"rows": 5}),
         }
 
-    field_order = ("title", "starts_at", "minutes", "description")
+    field_order = ("title", "starts_at", "minutes", "description", "encrypted")
 
     def __init__(self, data: Any = None, *, instance: Lesson) -> None:
         minutes = int(instance.planned_duration.total_seconds() // 60)

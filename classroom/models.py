@@ -161,6 +161,14 @@ class Lesson(models.Model):
     planned_duration = models.DurationField(
         default=timedelta(hours=1), validators=[MinValueValidator(SHORTEST), MaxValueValidator(LONGEST)]
     )
+    encrypted = models.BooleanField(
+        "end-to-end encrypted",
+        default=False,
+        help_text=(
+            "For small groups: not even this server can see or hear the class. People need a link with a key, which "
+            "its teacher makes in the classroom. It cannot be recorded. Counts for classes that have not begun."
+        ),
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = LessonQuerySet.as_manager()

@@ -52,7 +52,7 @@ class LessonSerializer(serializers.ModelSerializer):
 
     class Meta:
         model = Lesson
-        fields = ("id", "course", "title", "description", "starts_at", "planned_duration", "created_at")
+        fields = ("id", "course", "title", "description", "starts_at", "planned_duration", "encrypted", "created_at")
         read_only_fields = ("created_at",)
 
     def update(self, instance: Lesson, validated_data: dict[str, Any]) -> Lesson:

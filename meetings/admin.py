@@ -28,10 +28,12 @@ def _list_of(model: str, query: str, pk: int, count: int) -> str:
 @admin.register(Room)
 class RoomAdmin(admin.ModelAdmin):
     list_display = (
-        "title", "code", "lesson_link", "created_by", "capacity", "guests_allowed", "mode", "always_open",
-        "started_at", "ended_at", "participants_link", "messages_link",
+        "title", "code", "lesson_link", "created_by", "capacity", "guests_allowed", "mode", "encrypted",
+        "always_open", "started_at", "ended_at", "participants_link", "messages_link",
     )  # fmt: skip
-    list_filter = ("always_open", "guests_allowed", "mode", ("ended_at", admin.EmptyFieldListFilter), "created_at")
+    list_filter = (
+        "always_open", "guests_allowed", "mode", "encrypted", ("ended_at", admin.EmptyFieldListFilter), "created_at",
+    )  # fmt: skip
     list_select_related = ("lesson", "created_by")
     search_fields = ("title", "code", "lesson__title", "lesson__course__title", "created_by__username")
     date_hierarchy = "created_at"
@@ -45,6 +47,11 @@ class RoomAdmin(admin.ModelAdmin):
             .get_queryset(request)
             .annotate(participant_count=number_of(Participant, "room"), message_count=number_of(ChatMessage, "room"))
         )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Room | None = None) -> tuple[str, ...]:
+        """Not changed while a class runs, nor against its lesson."""
+        settled = obj is not None and (obj.started_at is not None or obj.lesson is not None)
+        return (*self.readonly_fields, "encrypted") if settled else self.readonly_fields
 
     def view_on_site(self, room: Room) -> str:
         return room.get_absolute_url()

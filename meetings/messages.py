@@ -157,6 +157,9 @@ class Allow(Struct, kw_only=True, omit_defaults=True):
 
 
 class RoomSettings(Struct, kw_only=True):
+    """`encrypted` is the room's own field, told beside what is stored here."""
+
+    encrypted: bool = False
     waiting_room: bool = False
     locked: bool = False
     allow: Allow = msgspec.field(default_factory=Allow)

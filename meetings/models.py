@@ -12,6 +12,9 @@ from django.utils import timezone
 
 from classroom.models import Lesson
 
+# People in an encrypted class: what so many know is hardly a secret, and each browser decrypts every frame by itself.
+ENCRYPTED_PLACES = 50
+
 
 def new_room_code() -> str:
     """16 bytes of randomness: a code cannot be guessed."""
@@ -45,6 +48,12 @@ class Room(models.Model):
     always_open = models.BooleanField(
         default=False, help_text="'End class for all' empties this room and leaves it open."
     )
+    encrypted = models.BooleanField(
+        "end-to-end encrypted",
+        default=False,
+        help_text="The server forwards what it cannot see or hear. A lesson says it for its classes; once somebody has "
+        "joined, it stays.",
+    )
     settings = models.JSONField(default=dict, blank=True)  # RoomSettings in meetings.messages
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -65,6 +74,22 @@ class Room(models.Model):
     @property
     def is_open(self) -> bool:
         return self.ended_at is None or self.always_open
+
+    @property
+    def is_encrypted(self) -> bool:
+        """What a lesson says of its classes counts until the first person joins; then it is settled."""
+        if self.lesson is not None and self.started_at is None:
+            return self.lesson.encrypted
+        return self.encrypted
+
+    @property
+    def media_mode(self) -> str:
+        """How media may go now: what is encrypted goes by the worker, which cannot read it, and not directly."""
+        return self.Mode.SFU if self.is_encrypted else self.mode
+
+    @property
+    def places(self) -> int:
+        return min(self.capacity, ENCRYPTED_PLACES) if self.is_encrypted else self.capacity
 
 
 class Participant(models.Model):

@@ -79,6 +79,12 @@ REFUSALS: dict[str, str] = {
     "raise_hand": "Guests cannot raise a hand.",
 }
 
+# What takes a server that sees and hears the class: nobody may do it in an end-to-end encrypted one.
+NOT_ENCRYPTED: dict[str, str] = {
+    "record": "This class is end-to-end encrypted: the server cannot see or hear it, and so not record it.",
+    "stream": "This class is end-to-end encrypted: the server cannot see or hear it, and so not stream it.",
+}
+
 # Which permission a source of media takes.
 SOURCE_NEEDS: dict[str, str] = {
     "microphone": "microphone",

@@ -8,7 +8,7 @@ from django.urls import reverse
 from rest_framework import serializers
 
 from classroom.models import Lesson
-from meetings.models import Attendance, Room
+from meetings.models import ENCRYPTED_PLACES, Attendance, Room
 from meetings.tokens import GUEST_ROLES
 
 MAX_CAPACITY = 10_000
@@ -22,13 +22,16 @@ class MeetingSerializer(serializers.ModelSerializer[Room]):
     title = serializers.CharField(max_length=200, required=False)
     capacity = serializers.IntegerField(min_value=1, max_value=MAX_CAPACITY, default=100)
     guests_allowed = serializers.BooleanField(required=False)
+    encrypted = serializers.BooleanField(
+        required=False, help_text="End-to-end encrypted. A lesson says it for its classes."
+    )
     url = serializers.SerializerMethodField()
     socket = serializers.SerializerMethodField()
 
     class Meta:
         model = Room
         fields = (
-            "code", "title", "lesson", "capacity", "guests_allowed", "mode", "always_open", "created_at",
+            "code", "title", "lesson", "capacity", "guests_allowed", "mode", "encrypted", "always_open", "created_at",
             "started_at", "ended_at", "url", "socket",
         )  # fmt: skip
         read_only_fields = ("code", "always_open", "created_at", "started_at", "ended_at")
@@ -48,7 +51,17 @@ class MeetingSerializer(serializers.ModelSerializer[Room]):
                 raise serializers.ValidationError({"title": "A class without a lesson needs a title."})
             attrs["title"] = lesson.title
         attrs.setdefault("guests_allowed", lesson is None)
+        encrypted = attrs.setdefault("encrypted", lesson is not None and lesson.encrypted)
+        if lesson is not None and encrypted != lesson.encrypted:
+            raise serializers.ValidationError({"encrypted": "The lesson says whether its classes are encrypted."})
+        if encrypted and attrs["capacity"] > ENCRYPTED_PLACES:
+            if "capacity" in self.initial_data:
+                raise serializers.ValidationError({"capacity": f"An encrypted class takes {ENCRYPTED_PLACES} people."})
+            attrs["capacity"] = ENCRYPTED_PLACES
         return attrs
+
+    def to_representation(self, instance: Room) -> dict[str, Any]:
+        return {**super().to_representation(instance), "encrypted": instance.is_encrypted}
 
     def get_url(self, room: Room) -> str:
         address = room.get_absolute_url()

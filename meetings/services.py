@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Literal
 
 from django.contrib.auth.models import AnonymousUser
@@ -14,6 +15,7 @@ from django.utils import timezone
 from accounts.models import User
 from classroom.models import Course, Enrolment, Lesson
 from meetings import tokens
+from meetings.messages import RoomSettings, read_settings
 from meetings.models import Attendance, Participant, Room
 from meetings.permissions import RANK
 
@@ -49,6 +51,13 @@ class Entry:
         """The query for this person's row of the room."""
         rows = Participant.objects.filter(room=self.room)
         return rows.filter(user=self.user) if self.user else rows.filter(token_id=self.token_id)
+
+
+def settings_of(room: Room) -> RoomSettings:
+    """As stored, but for encryption, which the room's own field says."""
+    settings = read_settings(room.settings)
+    settings.encrypted = room.is_encrypted
+    return settings
 
 
 def role_of(user: User | AnonymousUser, room: Room) -> str | None:
@@ -134,6 +143,8 @@ class Admission:
     name: str
     role: str
     locks: dict[str, Any]
+    encrypted: bool
+    started_at: datetime
 
 
 def admit(participant_id: int, *, display_name: str, session: str) -> Admission:
@@ -157,8 +168,10 @@ def admit(participant_id: int, *, display_name: str, session: str) -> Admission:
         if not intervals.filter(session=session).exists():
             Attendance.objects.create(participant=participant, session=session)
         if room.started_at is None:
-            Room.objects.filter(pk=room.pk, started_at=None).update(started_at=now)
-    return Admission(participant.name, participant.given_role or participant.role, dict(participant.locks))
+            room.encrypted, room.started_at = room.is_encrypted, now
+            room.save(update_fields=["encrypted", "started_at"])
+    role = participant.given_role or participant.role
+    return Admission(participant.name, role, dict(participant.locks), room.encrypted, room.started_at)
 
 
 def participant_of_room(room_id: int, public_id: str) -> Participant | None:

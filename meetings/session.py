@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from meetings import permissions
+from meetings import permissions, services
 from meetings.errors import Refused
 from meetings.eventlog import body_of, fleeting
 from meetings.limits import Limit, TokenBucket
-from meetings.messages import RoomSettings, read_settings
+from meetings.messages import RoomSettings
 from meetings.models import Participant, Room
 from meetings.wire import Frame, Wire
 
@@ -46,7 +46,7 @@ class RoomSession:
 
     @property
     def settings(self) -> RoomSettings:
-        return read_settings(self.room.settings)
+        return services.settings_of(self.room)
 
     # --- permission --------------------------------------------------------------------------------------------------
 
@@ -56,6 +56,8 @@ class RoomSession:
     def demand(self, permission: str) -> None:
         if not self.may(permission):
             raise Refused("forbidden", permissions.refusal(permission))
+        if permission in permissions.NOT_ENCRYPTED and self.settings.encrypted:
+            raise Refused("wrong_state", permissions.NOT_ENCRYPTED[permission])
 
     def can(self) -> list[str]:
         return permissions.all_of(self.role, self.settings.allowed(), self.locks)

@@ -19,7 +19,7 @@ from django.db import InterfaceError, OperationalError
 from django.http.request import validate_host
 from redis.exceptions import RedisError
 
-from meetings import background, errors, metrics, permissions, registry, services
+from meetings import background, errors, metrics, registry, services
 from meetings.database import in_database
 from meetings.entrance import Visitor, identify
 from meetings.errors import Refused
@@ -206,8 +206,8 @@ class RoomSocket(AsyncWebsocketConsumer):
             await asyncio.wait([self.entering])  # another lane's room:join came first
         if entry.joined and not session.joined:
             raise Refused("wrong_state", "Join the class first.")
-        if entry.needs is not None and not session.may(entry.needs):
-            raise Refused("forbidden", permissions.refusal(entry.needs))
+        if entry.needs is not None:
+            session.demand(entry.needs)
         if entry.limit is not None and not session.is_within(entry.limit, time.monotonic()):
             raise Refused("rate_limited", "That is too often. Wait a moment.")
         try:

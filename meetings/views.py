@@ -18,7 +18,7 @@ from accounts.models import User
 from classroom.models import Lesson
 from meetings import permissions, services
 from meetings.limits import too_many_wrong_codes
-from meetings.messages import MAX_FRAME, read_settings
+from meetings.messages import MAX_FRAME
 from meetings.models import Participant
 from meetings.redis_client import leases_in
 from meetings.services import Entry, NotAllowed
@@ -78,13 +78,13 @@ def is_full(entry: Entry, participant: Participant | None) -> bool:
         return False
     leases = leases_in(entry.room.code) or {}
     here = participant is not None and participant.public_id in leases
-    return not here and sum(till > time.time() for till in leases.values()) >= entry.room.capacity
+    return not here and sum(till > time.time() for till in leases.values()) >= entry.room.places
 
 
 def boot(request: HttpRequest, entry: Entry, participant: Participant | None, token: str) -> dict[str, Any]:
     """What the page's script starts with."""
     room, own_account = entry.room, entry.user is not None and entry.user == request.user
-    locks = participant.locks if participant else {}
+    locks, settings = participant.locks if participant else {}, services.settings_of(room)
     return {
         "code": room.code,
         "title": room.title,
@@ -93,9 +93,11 @@ def boot(request: HttpRequest, entry: Entry, participant: Participant | None, to
         "name": participant.name if participant else entry.name,
         "role": entry.role,
         "csrf": get_token(request),
-        "can": permissions.all_of(entry.role, read_settings(room.settings).allowed(), locks),
+        "can": permissions.all_of(entry.role, settings.allowed(), locks),
+        "encrypted": settings.encrypted,
+        "unavailable": permissions.NOT_ENCRYPTED if settings.encrypted else {},  # by permission, with the reason
         "lesson_url": room.lesson.get_absolute_url() if room.lesson and own_account else None,
-        "limits": {"message": 5000, "name": 100, "frame": MAX_FRAME, "capacity": room.capacity},
+        "limits": {"message": 5000, "name": 100, "frame": MAX_FRAME, "capacity": room.places},
     }
 
 

@@ -57,7 +57,7 @@ async def _join(session: RoomSession, message: RoomJoin) -> dict[str, Any]:
         "session": entered.session,
         "resumed": False,
         "you": await _you(session),
-        "settings": {**msgspec.to_builtins(session.settings), "mode": session.room.mode},
+        "settings": {**msgspec.to_builtins(session.settings), "mode": session.room.media_mode},
         "rtp_capabilities": None,
         "ice_servers": [],
         "media": None,
@@ -84,7 +84,7 @@ async def _enter(session: RoomSession, message: RoomJoin) -> Entered:
         wanted_session=message.session or "",
         new_session=secrets.token_urlsafe(18),
         socket=session.socket_id,
-        capacity=NO_LIMIT if always_in else session.room.capacity,
+        capacity=NO_LIMIT if always_in else session.room.places,
     )
     if entered.outcome == "full":
         raise Refused("meeting_full", "This class is full.")
@@ -100,6 +100,7 @@ async def _enter(session: RoomSession, message: RoomJoin) -> Entered:
             session.session_id = ""
         raise
     participant.name, session.locks = admission.name, admission.locks
+    session.room.encrypted, session.room.started_at = admission.encrypted, admission.started_at
     # Given since the socket was opened. A change that is newer still came as an event, and stands.
     if session.role == role and role != admission.role:
         session.role = admission.role
@@ -232,6 +233,10 @@ async def end(session: RoomSession, message: Empty) -> None:
 
 @on("room:settings", ChangeSettings, needs="settings", limit=TOLD_TO_ALL)
 async def change_settings(session: RoomSession, message: ChangeSettings) -> None:
+    if session.settings.encrypted and message.mode != "sfu":
+        raise Refused(
+            "wrong_state", "This class is end-to-end encrypted: its media go by the server, which cannot read them."
+        )
     await in_database(services.set_mode)(session.room, message.mode)
     await session.hub.publish("room:updated", {"settings": {"mode": message.mode}})
 

@@ -24,7 +24,7 @@ async def review(hub: Hub, *, failed: str = "") -> None:
     session = next(iter(hub.sessions.values()), None)
     if session is None:
         return  # who is in the room is at another process, which does it
-    allowed = session.room.mode != "sfu"
+    allowed = session.room.media_mode != "sfu"
     if changed := await hub.live.pair(allowed=allowed, fresh=secrets.token_urlsafe(9), failed=failed):
         await hub.spread(*changed)
 
