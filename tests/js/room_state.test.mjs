@@ -142,7 +142,7 @@ test("without permission no row offers anything", () => {
 });
 
 const shown = (received) => tileModels(room, { camera: null, screen: null, microphone: false }, {
-  tracks: new Map(), starved: new Set(), camerasOff: false, qualityOf: (id) => (id === "tina" ? "danger" : "good"), ...received,
+  tracks: new Map(), starved: new Set(), locked: new Set(), camerasOff: false, qualityOf: (id) => (id === "tina" ? "danger" : "good"), ...received,
 });
 
 test("a paused camera shows no picture, a shared screen a tile of its own", () => {
@@ -169,4 +169,12 @@ test("a picture that our line does not carry says so on its tile, and only there
   const notes = shown({ tracks: new Map([["cam", { id: "t1" }]]), starved: new Set(["cam"]) }).map((model) => model.note);
   assert.match(notes[0], /too slow/);
   assert.equal(notes[1], "");
+});
+
+test("of somebody whose key we have not, the tile says so, shows no picture, and no screen", () => {
+  room.apply("new-producer", producer("cam", "tina"));
+  room.apply("new-producer", producer("scr", "tina", "screen"));
+  const models = shown({ tracks: new Map([["cam", { id: "t1" }], ["scr", { id: "t2" }]]), locked: new Set(["tina"]) });
+  assert.deepEqual(models.map((model) => [model.id, model.track]), [["tina/camera", null], ["sam/camera", null]]);
+  assert.match(models[0].note, /a key that you do not have/);
 });

@@ -13,6 +13,16 @@ export function safeStorage() {
   }
 }
 
+/** What a reload keeps and a closed tab forgets. @returns {Pick<Storage, 'getItem' | 'setItem'>} */
+export function storageOfTab() {
+  try {
+    sessionStorage.getItem("lectern");
+    return sessionStorage;
+  } catch {
+    return { getItem: () => null, setItem: () => {} };
+  }
+}
+
 /** A phone's battery and uplink carry less. */
 export const isPhone = () => matchMedia("(pointer: coarse) and (max-width: 800px)").matches;
 

@@ -5,12 +5,14 @@
  */
 import mediasoup from "/static/vendor/mediasoup-client.js";
 import { Controls } from "./controls.js";
-import { describeDevice, isPhone, safeStorage, socketAddress } from "./environment.js";
+import { describeDevice, isPhone, safeStorage, socketAddress, storageOfTab } from "./environment.js";
 import { Devices } from "./media/devices.js";
+import { Encryption } from "./media/encryption.js";
 import { MediaEngine } from "./media/engine.js";
 import { LevelMeter } from "./media/levels.js";
 import { collectStats } from "./media/stats.js";
 import { recordingWords } from "./models.js";
+import { RoomKeys } from "./room_keys.js";
 import { RoomState } from "./room_state.js";
 import { Session } from "./session.js";
 import { RoomConnection } from "./socket.js";
@@ -28,6 +30,7 @@ import { Watch } from "./watch.js";
 import { wireChat } from "./wiring/chat.js";
 import { wireConnections } from "./wiring/connections.js";
 import { wireDevices } from "./wiring/devices.js";
+import { wireEncryption } from "./wiring/encryption.js";
 import { wirePeople } from "./wiring/people.js";
 import { wireStage } from "./wiring/stage.js";
 
@@ -35,7 +38,8 @@ import { wireStage } from "./wiring/stage.js";
 const boot = JSON.parse(byId("boot").textContent ?? "{}");
 const phone = isPhone();
 
-// A link for one person must not stay in the address bar, from where it is copied and photographed.
+// A link for one person must not stay in the address bar, from where it is copied and photographed; nor a key.
+const fragment = location.hash;
 if (new URL(location.href).searchParams.has("token")) history.replaceState(null, "", location.pathname);
 
 // --- the parts --------------------------------------------------------------------------------------------------------
@@ -44,8 +48,10 @@ const connection = new RoomConnection({ url: socketAddress(boot, location) });
 const room = new RoomState();
 const session = new Session(connection, room);
 const devices = new Devices({ media: navigator.mediaDevices, storage: safeStorage(), phone });
+const encryption = boot.encrypted ? new Encryption() : null;
 const engine = new MediaEngine({
   makeDevice: () => mediasoup.Device.factory(),
+  encryption,
   request: (event, data, options) => connection.request(event, data, options),
 });
 const controls = new Controls({ connection, room, engine, devices });
@@ -84,7 +90,11 @@ listenToKeys({
 
 const menus = wireDevices({ devices, meter, room, controls, watch, lobby, dialogs, notices, inLobby: () => isIn("lobby"), draw });
 const connections = wireConnections({ room, watch, draw });
-const stage = wireStage({ room, session, engine, devices, controls, watch, notices, connections, phone, draw });
+const lock = encryption && wireEncryption({
+  room, engine, encryption, notices, draw, keys: new RoomKeys({ code: boot.code, storage: storageOfTab() }),
+  host: boot.role === "host" || boot.role === "co-host", inClass: () => isIn("class"), look: () => stage.look(),
+});
+const stage = wireStage({ room, session, engine, devices, controls, watch, notices, connections, lock, phone, draw });
 const chat = wireChat({ room, session, connection, controls, isOpen: () => panels.open === "chat", draw });
 const people = wirePeople({ room, controls, watch, devices, notices, dialogs, connections, draw });
 
@@ -109,12 +119,13 @@ function drawNow() {
   toolbar.render({
     microphone: controls.sends("microphone"), camera: controls.sends("camera"), screen: controls.sharing, hand: room.handOf(room.you.participant_id),
     panel: panels.open, unread: chat.unread, people: room.participants.length, layout: stage.layout, camerasOff: stage.camerasOff,
-    recording: room.recording?.status === "recording",
+    recording: room.recording?.status === "recording", notRecorded: boot.unavailable.record ?? "",
     may: {
       microphone: can.has("microphone"), camera: can.has("camera"), share: can.has("share"), hand: can.has("raise_hand"), record: can.has("record"),
     },
   });
   renderRecording(byId("recording-state"), recordingWords(room.recording), room.recording?.status ?? "");
+  lock?.render();
   lobby.render({ microphone: devices.microphone, camera: devices.camera, starting });
 }
 
@@ -143,6 +154,8 @@ session.on("state", ({ from, to, reason }) => {
 });
 session.on("refused", ({ message }) => lobby.setJoining(false, message));
 session.on("joined", ({ answer, entered }) => {
+  // Its teacher changed it while this page stood in the lobby.
+  if (Boolean(answer.settings?.encrypted) !== boot.encrypted) return location.reload();
   if (!isIn("class")) {
     joinedAt = Date.now();
     lobby.setJoining(false);
@@ -181,6 +194,7 @@ function backToLobby() {
   engine.close();
   devices.closeScreen();
   dialogs.closeAll();
+  lock?.close();
   banner.hide();
   show("lobby");
 }
@@ -190,6 +204,7 @@ function over(state, reason) {
   engine.close();
   devices.closeAll();
   dialogs.closeAll();
+  lock?.close();
   banner.hide();
   show("over");
   goodbye.render(state, reason);
@@ -220,7 +235,8 @@ engine.on("unknown", () => connection.reconnect());
 engine.on("unsupported", () => {
   session.mediaBack(); // as far as it goes here
   notices.show({
-    key: "unsupported", level: "problem", title: "This browser cannot carry sound and pictures",
+    key: "unsupported", level: "problem",
+    title: encryption ? "This browser cannot encrypt sound and pictures" : "This browser cannot carry sound and pictures",
     text: "Chat and hands work. Use a current Chrome, Edge, Firefox or Safari to see and hear the class.",
   });
 });
@@ -294,6 +310,18 @@ Object.defineProperty(window, "lectern", { value: Object.freeze({
 /** Asked for at once, while the person looks at the lobby. */
 const asked = /** @type {const} */ (["microphone", "camera"]).map((kind) => /** @type {const} */ ([kind, devices.open(kind)]));
 show("lobby");
+if (lock) void lock.begin(fragment);
+if (encryption?.isSupported === false) {
+  lobby.setTrouble("key", {
+    problem: "no_encryption", title: "This browser cannot encrypt", advice: "You can chat and raise a hand. To see and hear the class use a current Chrome, Edge, Firefox or Safari.",
+  });
+}
+if (!lock && fragment.includes("key=")) {
+  lobby.setTrouble("key", {
+    problem: "not_encrypted", title: "This class is not encrypted",
+    advice: "You came by a link with a key, but its server can see and hear this class. Ask the teacher before you join.",
+  });
+}
 if (typeof RTCPeerConnection === "undefined") {
   lobby.setJoining(false, "This browser cannot show video classes. Use a current Chrome, Edge, Firefox or Safari.");
 }

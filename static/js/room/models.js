@@ -8,6 +8,7 @@
  * @typedef {object} Received what of the others' reaches us
  * @property {Map<string, MediaStreamTrack>} tracks by producer id
  * @property {Set<string>} starved ids of producers whose pictures our line does not carry at this moment
+ * @property {Set<string>} locked ids of people none of whose streams our keys open
  * @property {boolean} camerasOff by our own wish
  * @property {(id: string) => string} qualityOf somebody's connection
  */
@@ -18,7 +19,7 @@
  * @param {Received} received
  * @returns {import('./views/tiles.js').TileModel[]}
  */
-export function tileModels(room, own, { tracks, starved, camerasOff, qualityOf }) {
+export function tileModels(room, own, { tracks, starved, locked, camerasOff, qualityOf }) {
   const self = room.you.participant_id;
   /** @type {import('./views/tiles.js').TileModel[]} */
   const models = [];
@@ -26,6 +27,7 @@ export function tileModels(room, own, { tracks, starved, camerasOff, qualityOf }
     const id = person.participant_id;
     const isSelf = id === self;
     const theirs = (/** @type {'camera' | 'screen'} */ source) => {
+      if (locked.has(id)) return { track: null, note: "Encrypted with a key that you do not have" };
       const producer = room.producerOf(id, source);
       if (!producer || producer.paused || (camerasOff && source === "camera")) return { track: null, note: "" };
       const slow = starved.has(producer.producer_id);

@@ -50,6 +50,7 @@
  * @property {string | null} [participants_next] a large room's people come in pages: ask for those after this one
  * @property {any} [chat]
  * @property {any} [recording]
+ * @property {{encrypted: boolean, [key: string]: any}} [settings]
  * @property {number} [last_seq]
  * @property {import('mediasoup-client').types.RtpCapabilities | null} [rtp_capabilities]
  * @property {RTCIceServer[]} [ice_servers]
@@ -64,6 +65,8 @@
  * @property {Role} role
  * @property {string} csrf
  * @property {string[]} can
+ * @property {boolean} encrypted end to end
+ * @property {Record<string, string>} unavailable what nobody can do in this class, by permission, and why
  * @property {string | null} lesson_url
  * @property {Record<string, number>} limits
  *

@@ -41,13 +41,15 @@ export class MediaEngine extends Emitter {
    * @param {object} options
    * @param {() => Promise<Device>} options.makeDevice a mediasoup Device, not yet loaded
    * @param {import('../types.js').Request} options.request
+   * @param {import('./encryption.js').Encryption | null} [options.encryption] in an encrypted class
    */
-  constructor({ makeDevice, request }) {
+  constructor({ makeDevice, request, encryption = null }) {
     super();
     this.#makeDevice = makeDevice;
     this.#request = request;
-    this.sender = new Sender(request);
-    this.receiver = new Receiver(request);
+    this.encryption = encryption;
+    this.sender = new Sender(request, encryption);
+    this.receiver = new Receiver(request, encryption);
   }
 
   get state() {
@@ -66,6 +68,7 @@ export class MediaEngine extends Emitter {
   async joined(answer) {
     if (answer.rtp_capabilities) this.#capabilities = answer.rtp_capabilities;
     if (answer.ice_servers) this.#iceServers = answer.ice_servers;
+    if (this.encryption) this.encryption.self = answer.you.participant_id;
     const live = answer.media;
     const epoch = live?.epoch ?? null;
     const link = this.#link;
@@ -122,6 +125,7 @@ export class MediaEngine extends Emitter {
       if (!device || generation !== this.#generation) return;
       const link = await MediaLink.open({
         device, request: this.#request, iceServers: this.#iceServers, epoch: this.#epoch,
+        peerSettings: this.encryption?.peerSettings,
       });
       if (generation !== this.#generation) {
         link.close();
@@ -145,12 +149,13 @@ export class MediaEngine extends Emitter {
   /** @returns {Promise<Device | null>} null where this browser cannot take part with media */
   async #load() {
     if (this.#device) return this.#device;
-    const device = await this.#makeDevice().catch(() => null);
+    const { encryption } = this;
+    const device = encryption?.isSupported === false ? null : await this.#makeDevice().catch(() => null);
     if (!device || !this.#capabilities) {
       this.emit("unsupported", undefined);
       return null;
     }
-    await device.load({ routerRtpCapabilities: this.#capabilities });
+    await device.load({ routerRtpCapabilities: encryption ? encryption.within(this.#capabilities) : this.#capabilities });
     this.#device = device;
     return device;
   }

@@ -32,16 +32,17 @@ export class MediaLink extends Emitter {
    * @param {Request} options.request
    * @param {RTCIceServer[]} options.iceServers
    * @param {string | null} options.epoch
+   * @param {object} [options.peerSettings] for each RTCPeerConnection
    * @returns {Promise<MediaLink>}
    */
-  static async open({ device, request, iceServers, epoch }) {
+  static async open({ device, request, iceServers, epoch, peerSettings = {} }) {
     const [recv, send] = await Promise.all([
       request("transport:create", { direction: "recv" }),
       request("transport:create", { direction: "send" }),
     ]);
     return new MediaLink(device, request, epoch, {
-      recv: device.createRecvTransport(options(recv, iceServers)),
-      send: device.createSendTransport(options(send, iceServers)),
+      recv: device.createRecvTransport(options(recv, iceServers, peerSettings)),
+      send: device.createSendTransport(options(send, iceServers, peerSettings)),
     });
   }
 
@@ -169,13 +170,15 @@ export class MediaLink extends Emitter {
 /**
  * @param {any} answer of transport:create
  * @param {RTCIceServer[]} iceServers
+ * @param {object} additionalSettings
  */
-function options(answer, iceServers) {
+function options(answer, iceServers, additionalSettings) {
   return {
     id: answer.transport_id,
     iceParameters: answer.ice_parameters,
     iceCandidates: answer.ice_candidates,
     dtlsParameters: answer.dtls_parameters,
     iceServers: answer.ice_servers ?? iceServers,
+    additionalSettings,
   };
 }

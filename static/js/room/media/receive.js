@@ -28,6 +28,7 @@ const CALM = 300; // ms without a change before sizes are told: a window that is
 /** @extends {Emitter<ReceiverEvents>} */
 export class Receiver extends Emitter {
   #request;
+  #encryption;
   /** @type {MediaLink | null} */
   #link = null;
   /** @type {Map<string, ProducerInfo>} */
@@ -41,10 +42,11 @@ export class Receiver extends Emitter {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #calm;
 
-  /** @param {Request} request */
-  constructor(request) {
+  /** @param {Request} request @param {import('./encryption.js').Encryption | null} [encryption] */
+  constructor(request, encryption = null) {
     super();
     this.#request = request;
+    this.#encryption = encryption;
   }
 
   get received() {
@@ -149,6 +151,7 @@ export class Receiver extends Emitter {
         id: answer.consumer_id, producerId: id, kind: answer.kind, rtpParameters: answer.rtp_parameters,
         // A voice and its camera are kept in step; a screen and its sound are a stream of their own.
         streamId: `${producer.participant_id}-${producer.source.startsWith("screen") ? "screen" : "person"}`,
+        onRtpReceiver: (receiver) => this.#encryption?.decrypt(receiver, producer),
       });
       this.#busy.delete(id);
       if (!valid()) {

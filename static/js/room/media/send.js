@@ -26,6 +26,7 @@ const TRIES = 6;
 /** @extends {Emitter<SenderEvents>} */
 export class Sender extends Emitter {
   #request;
+  #encryption;
   /** @type {MediaLink | null} */
   #link = null;
   /** @type {Map<Source, Wanted>} */
@@ -35,10 +36,11 @@ export class Sender extends Emitter {
   /** @type {Map<Source, Promise<any>>} one step after the other, for each source */
   #queues = new Map();
 
-  /** @param {Request} request */
-  constructor(request) {
+  /** @param {Request} request @param {import('./encryption.js').Encryption | null} [encryption] */
+  constructor(request, encryption = null) {
     super();
     this.#request = request;
+    this.#encryption = encryption;
   }
 
   /** @param {Source} source */
@@ -196,7 +198,9 @@ export class Sender extends Emitter {
       return;
     }
     try {
-      const producer = await link.send.produce({ ...produceOptions(source, wanted, link), stopTracks: false });
+      const producer = await link.send.produce({
+        ...produceOptions(source, wanted, link), stopTracks: false, onRtpSender: (sender) => this.#encryption?.encrypt(sender, source),
+      });
       if (link !== this.#link || this.#wanted.get(source) !== wanted) {
         producer.close();
         await this.#request("produce:close", { producer_id: producer.id }).catch(() => {});

@@ -68,7 +68,7 @@ export class LobbyView {
     this.#level.setAttribute("aria-valuenow", String(Math.round(share * 100)));
   }
 
-  /** @param {string} kind @param {import('../media/device_state.js').Trouble | null} trouble */
+  /** @param {string} kind @param {{problem: string, title: string, advice: string} | null} trouble */
   setTrouble(kind, trouble) {
     this.#trouble.querySelector(`[data-kind="${kind}"]`)?.remove();
     if (!trouble) return;

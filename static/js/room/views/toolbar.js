@@ -14,6 +14,7 @@ import { byId } from "./dom.js";
  * @property {string} layout
  * @property {boolean} recording
  * @property {boolean} camerasOff
+ * @property {string} notRecorded why nobody can record this class; empty where one can
  * @property {Record<'microphone' | 'camera' | 'share' | 'hand' | 'record', boolean>} may
  *
  * @typedef {'mic' | 'camera' | 'share' | 'chat' | 'hand' | 'people' | 'layout' | 'record' | 'leave' | 'settings' | 'camerasOff' | 'fullscreen' | 'help'} Tool
@@ -88,6 +89,7 @@ export class ToolbarView {
     disable("tool-mic", !model.may.microphone && !model.microphone, "Your microphone is locked by the host");
     disable("tool-camera", !model.may.camera && !model.camera, "Your camera is locked by the host");
     disable("tool-share", !model.may.share && !model.screen, "You may not share your screen in this class");
+    disable("tool-record", Boolean(model.notRecorded), model.notRecorded);
     disable("tool-hand", !model.may.hand, "Guests cannot raise a hand");
     byId("more-cameras").setAttribute("aria-pressed", String(model.camerasOff));
   }

@@ -19,10 +19,11 @@ const PRIORITY = { screen: 4, speaker: 3, pinned: 2, other: 1 };
  * @param {import('../watch.js').Watch} parts.watch
  * @param {import('../views/notices.js').NoticesView} parts.notices
  * @param {ReturnType<typeof import('./connections.js').wireConnections>} parts.connections
+ * @param {{strangers: Set<string>, rests(producer: import('../types.js').ProducerInfo): boolean} | null} parts.lock of an encrypted class
  * @param {boolean} parts.phone
  * @param {() => void} parts.draw
  */
-export function wireStage({ room, session, engine, devices, controls, watch, notices, connections, phone, draw }) {
+export function wireStage({ room, session, engine, devices, controls, watch, notices, connections, lock, phone, draw }) {
   const { receiver } = engine;
   /** @type {Map<string, MediaStreamTrack>} by producer id */
   const tracks = new Map();
@@ -112,9 +113,10 @@ export function wireStage({ room, session, engine, devices, controls, watch, not
 
   /** Receive the pictures that are looked at; sound always. */
   function lookAround() {
-    receiver.lookAt(({ participant_id, source }) => {
+    receiver.lookAt((producer) => {
+      const { participant_id, source } = producer;
       const tile = seen.get(`${participant_id}/${source}`);
-      if (!tile || asleep || (camerasOff && source === "camera")) return null;
+      if (!tile || asleep || lock?.rests(producer) || (camerasOff && source === "camera")) return null;
       const priority = source === "screen" ? "screen" : participant_id === speaker ? "speaker" : tile.pinned ? "pinned" : "other";
       return { width: tile.width, height: tile.height, priority: PRIORITY[priority] };
     });
@@ -151,6 +153,7 @@ export function wireStage({ room, session, engine, devices, controls, watch, not
 
   return {
     sound,
+    look: lookAround,
     wantOthers,
     setCamerasOff,
 
@@ -171,7 +174,7 @@ export function wireStage({ room, session, engine, devices, controls, watch, not
 
     render() {
       const own = { camera: devices.camera, screen: devices.screen?.getVideoTracks()[0] ?? null, microphone: controls.sends("microphone") };
-      const models = tileModels(room, own, { tracks, starved, camerasOff, qualityOf: connections.qualityOf });
+      const models = tileModels(room, own, { tracks, starved, locked: lock?.strangers ?? new Set(), camerasOff, qualityOf: connections.qualityOf });
       tiles.render(models, { layout: currentLayout(), speaker, lastSpoke: (id) => watch.lastSpoke(id) });
     },
   };
