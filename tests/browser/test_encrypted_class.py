@@ -181,10 +181,10 @@ def opened(frame: bytes, sender: Person, link: str) -> bytes | None:
     return frame[:clear] + body
 
 
-def decoded(frames: list[bytes]) -> tuple[int, int, int] | None:
+def decoded(frames: list[bytes]) -> tuple[int, ...] | None:
     """The colour near the left edge of the last picture that libvpx makes of them."""
     decoder = av.CodecContext.create("libvpx", "r")
-    colour = None
+    colour: tuple[int, ...] | None = None
     for frame in frames:
         with contextlib.suppress(av.FFmpegError):
             for picture in decoder.decode(av.Packet(frame)):
