@@ -20,6 +20,11 @@ QUALITY_SCORE = Histogram(
     "How good the voices sound that somebody hears, by the E-model (1 to 4.41), in each report of a browser.",
     buckets=(1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.2, 4.3, 4.4),
 )
+PATHS = Counter(
+    "lectern_path_selected",
+    "Ways that browsers say their media go: udp, tcp, or by a relay, which we do not see.",
+    ["path"],
+)
 TRACKS = Counter("lectern_track_published", "Tracks that began to be sent.", ["source"])
 DENIED = Counter("lectern_authz_denied", "Requests refused for want of permission.", ["action"])
 LAYER_OVERFLOW = Counter(

@@ -73,6 +73,8 @@ class Line:
         """Whether its owner is to be warned: it has become poor."""
         seconds = FIRST if self._reported_at is None else min(LONGEST, now - self._reported_at)
         self._reported_at = now
+        if report.path is not None and report.path != self.report.path:
+            metrics.PATHS.labels(report.path).inc()
         self.report, self.score = report, _score(report)
         if self.score is not None:
             metrics.QUALITY_SCORE.observe(self.score)

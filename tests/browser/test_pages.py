@@ -222,6 +222,9 @@ def test_the_classroom(visitor, lectern: Lectern) -> None:
     teacher.page.get_by_test_id("lobby-join").click()
     expect(teacher.page.get_by_test_id("leave").first).to_be_visible(timeout=20_000)
     teacher.look("the class")
+    teacher.page.get_by_test_id("connection").first.click()
+    teacher.look("the connection panel")
+    teacher.page.keyboard.press("Escape")
     for panel in ["toggle-chat", "toggle-participants"]:
         teacher.page.get_by_test_id(panel).click()
         teacher.look(panel)

@@ -99,7 +99,7 @@ test("what another's browser told a teacher stands before what reaches us, and a
     told: { participant_id: "sam", quality: "danger", rtt: 900, jitter: 80, packet_loss: 11.5, bitrate: 96_000, path: "tcp", score: 2.31, limited_by: "cpu" },
   });
   assert.equal(asText("Connection of Sam", "poor", described), [
-    "Connection of Sam: poor", "Bitrate: 96 kbit/s", "Loss: 11.5 %", "Round trip: 900 ms", "Jitter: 80 ms", "Path: TCP", "Sound quality: 2.3 of 4.4",
+    "Connection of Sam: poor", "Measured by their own browser; below, what of theirs reaches you.", "Bitrate: 96 kbit/s", "Loss: 11.5 %", "Round trip: 900 ms", "Jitter: 80 ms", "Path: TCP", "Sound quality: 2.3 of 4.4",
     "Device: busy", "Voice: Bitrate: 32 kbit/s, Loss: 0.0 %, Jitter: 0 ms, Codec: opus",
   ].join("\n"));
   assert.match(describeConnection({ self: false, line: null, flows: [], told: null }).note, /Nothing/);

@@ -13,7 +13,10 @@ from tests.waiting import until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-METRICS = (metrics.SOCKETS, metrics.JOIN_LATENCY, metrics.CHAT_DELIVERY, metrics.DENIED, metrics.LAYER_OVERFLOW)
+METRICS = (
+    metrics.SOCKETS, metrics.JOIN_LATENCY, metrics.CHAT_DELIVERY, metrics.DENIED, metrics.LAYER_OVERFLOW,
+    metrics.QUALITY_SCORE, metrics.PATHS,
+)  # fmt: skip
 
 
 def value(name: str, **labels: str) -> float:
@@ -49,6 +52,18 @@ async def test_what_is_refused_for_want_of_permission_is_counted_by_what_was_ask
     assert await olga.until_closed() == 4003
     after = value("authz_denied_total", action="room:end"), value("authz_denied_total", action="room:enter")
     assert after == (before[0] + 1, before[1] + 1)
+
+
+async def test_how_good_voices_sound_and_which_way_media_go_is_counted_by_what_browsers_report(join):
+    sam = await join("sam")
+    score, count = value("quality_score_sum"), value("quality_score_count")
+    relayed = value("path_selected_total", path="relay")
+    for report in ({"rtt": 40, "jitter": 5, "voice_loss": 0, "path": "udp"}, {"rtt": 40, "path": "relay"}):
+        await sam.do("stats:report", report)
+    await sam.do("stats:report", {"rtt": 40, "path": "relay"})
+    assert value("quality_score_count") == count + 1, "without a voice there is nothing to score"
+    assert 4.3 < value("quality_score_sum") - score < 4.5
+    assert value("path_selected_total", path="relay") == relayed + 1
 
 
 async def test_what_the_channel_layer_drops_is_counted_and_not_logged_line_by_line(redis_settings, caplog):

@@ -54,7 +54,7 @@ function percent(share) {
 export function describeConnection({ self, flows, line, told }) {
   const streams = flows.map((flow) => ({ name: SOURCES[flow.source], facts: factsOf(flow) }));
   if (self) return { note: noteOf(line), facts: line ? factsOfLine(line) : [], streams };
-  if (told) return { note: "", facts: factsTold(told), streams };
+  if (told) return { note: `Measured by their own browser${streams.length ? "; below, what of theirs reaches you" : ""}.`, facts: factsTold(told), streams };
   return { note: streams.length ? "" : "Nothing of theirs is received at this moment.", facts: [], streams };
 }
 
