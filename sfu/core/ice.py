@@ -9,74 +9,21 @@ An address is a tuple that starts with (ip, port); more items (as "tcp") keep tw
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aioice import stun
-
+from sfu.core import stun
 from sfu.core.errors import ParseError
 from sfu.core.rtp import Buffer
 
 CONSENT_EXPIRES = 30.0  # seconds without an authenticated request (RFC 7675): browsers ask every 2 to 5
 MAX_ADDRESSES = 8  # known addresses of one session: a browser has a few, a liar as many as we let him
-MAX_STUN = 1500  # bytes: a check is about 100; each FINGERPRINT in a message costs a checksum over all before it
-MAX_USERNAME = 513  # bytes (RFC 8489, 14.3)
-
-_COOKIE = stun.COOKIE.to_bytes(4, "big")
-_USERNAME = 0x0006
 
 Address = tuple[Any, ...]
 
-
-def is_stun(data: Buffer) -> bool:
-    """Whether this is STUN, by first byte and magic cookie (RFC 7983). Says nothing of what follows."""
-    return len(data) >= stun.HEADER_LENGTH and data[0] <= 3 and data[4:8] == _COOKIE
-
-
-def username_fragment(data: Buffer) -> str | None:
-    """Our own ufrag, out of the USERNAME `ours:theirs` of a STUN message; None if there is none. Never raises.
-
-    Nothing is verified here: it only finds who is to verify.
-    """
-    if not is_stun(data) or len(data) > MAX_STUN:
-        return None
-    end = len(data)
-    position = stun.HEADER_LENGTH
-    while position + 4 <= end:
-        kind = data[position] << 8 | data[position + 1]
-        size = data[position + 2] << 8 | data[position + 3]
-        position += 4
-        if kind == _USERNAME:
-            if size > MAX_USERNAME or position + size > end:
-                return None
-            local, colon, _ = bytes(data[position : position + size]).partition(b":")
-            try:
-                return local.decode("utf-8") if colon and local else None
-            except UnicodeDecodeError:
-                return None
-        position += size + (-size % 4)
-    return None
-
-
-def parse_stun(data: Buffer) -> stun.Message:
-    """A STUN message with its fingerprint verified where it has one. Raises ParseError; integrity is not looked at."""
-    if not is_stun(data):
-        raise ParseError("not a STUN message")
-    if len(data) > MAX_STUN:
-        raise ParseError("STUN message is too long")
-    end = len(data)
-    position = stun.HEADER_LENGTH
-    while position + 4 <= end:  # the codec reads an attribute that overruns as a shorter one
-        size = data[position + 2] << 8 | data[position + 3]
-        position += 4 + size + (-size % 4)
-    if position != end:
-        raise ParseError("STUN attribute has a bad length")
-    try:
-        return stun.parse_message(bytes(data))
-    except Exception as error:  # the codec is not ours: besides ValueError it lets out struct.error and the like
-        raise ParseError(f"malformed STUN message: {error}") from error
+# What a check must have (RFC 8445, 7.1).
+NEEDED = {stun.USERNAME, stun.MESSAGE_INTEGRITY, stun.FINGERPRINT, stun.PRIORITY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,29 +114,28 @@ class IceLite:
     def handle(self, data: Buffer, address: Address, now: float) -> IceResult:
         """Verify a check and answer it. Nothing changes unless it is signed with our password. Never raises."""
         try:
-            request = parse_stun(data)
+            request = stun.parse(data)
+            if request.kind != stun.REQUEST:
+                return DROPPED  # an indication needs no answer, and a lite agent asked nothing that could be answered
+            attributes = request.attributes
+            if not attributes.keys() >= NEEDED:
+                return _refused(request, 400, "Bad Request")
+            local_ufrag, _, remote_ufrag = request.username.partition(":")
         except ParseError:
             return DROPPED
-        if request.message_method != stun.Method.BINDING or request.message_class != stun.Class.REQUEST:
-            return DROPPED  # an indication needs no answer, and a lite agent asked nothing that could be answered
-
-        attributes = request.attributes
-        if not {"USERNAME", "MESSAGE-INTEGRITY", "FINGERPRINT", "PRIORITY"} <= attributes.keys():
-            return self._refused(request, 400, "Bad Request")
-        local_ufrag, _, remote_ufrag = attributes["USERNAME"].partition(":")
         credentials = self._find(local_ufrag)
-        if credentials is None or not remote_ufrag or not request.check_message_integrity(credentials.password):
-            return self._refused(request, 401, "Unauthorized")
-        if "ICE-CONTROLLED" in attributes:
-            return self._refused(request, 487, "Role Conflict", credentials)
+        if credentials is None or not remote_ufrag or not request.is_signed_with(credentials.password):
+            return _refused(request, 401, "Unauthorized")
+        if stun.ICE_CONTROLLED in attributes:
+            return _refused(request, 487, "Role Conflict", credentials)
 
         retired = self._use(credentials)
         evicted = self._remember(address, now)
-        nominated = "USE-CANDIDATE" in attributes or self.selected is None
+        nominated = stun.USE_CANDIDATE in attributes or self.selected is None
         if nominated:
             self._select(address)
         return IceResult(
-            response=self._success(request, address, credentials),
+            response=stun.success(request, address[0], address[1], credentials.password),
             authenticated=True,
             nominated=nominated,
             remote_ufrag=remote_ufrag,
@@ -223,30 +169,7 @@ class IceLite:
         self._verified[address] = now
         return evicted
 
-    @staticmethod
-    def _success(request: stun.Message, address: Address, credentials: _Credentials) -> bytes:
-        ip = ipaddress.ip_address(address[0])
-        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped  # a dual-stack socket says ::ffff:192.0.2.1, the browser knows itself as 192.0.2.1
-        response = stun.Message(
-            message_method=stun.Method.BINDING,
-            message_class=stun.Class.RESPONSE,
-            transaction_id=request.transaction_id,
-            attributes={"XOR-MAPPED-ADDRESS": (str(ip), address[1])},
-        )
-        response.add_message_integrity(credentials.password)
-        return bytes(response)
 
-    @staticmethod
-    def _refused(request: stun.Message, code: int, reason: str, credentials: _Credentials | None = None) -> IceResult:
-        response = stun.Message(
-            message_method=stun.Method.BINDING,
-            message_class=stun.Class.ERROR,
-            transaction_id=request.transaction_id,
-            attributes={"ERROR-CODE": (code, reason)},
-        )
-        if credentials is None:
-            response.add_fingerprint()
-        else:
-            response.add_message_integrity(credentials.password)
-        return IceResult(response=bytes(response), error=code)
+def _refused(request: stun.Message, code: int, reason: str, credentials: _Credentials | None = None) -> IceResult:
+    password = None if credentials is None else credentials.password
+    return IceResult(response=stun.error(request, code, reason, password), error=code)

@@ -62,7 +62,8 @@ def parse(body: bytes) -> TransportFeedback:
     reference = int.from_bytes(body[12:15], "big", signed=True)
     feedback = TransportFeedback(sender_ssrc, media_ssrc, base, count, reference, body[15])
 
-    arrived: list[tuple[int, int]] = []  # (index, symbol): runs of lost packets cost nothing, however long
+    numbers: list[int] = []  # that arrived: runs of lost packets cost nothing, however long
+    symbols: list[int] = []  # theirs, from the first on that is not small
     index, position = 0, 16
     while index < count:
         (chunk,) = _CHUNK.unpack_from(body, position)
@@ -72,17 +73,26 @@ def parse(body: bytes) -> TransportFeedback:
             if symbol != _NOT_RECEIVED:
                 if run > len(body) - position:
                     raise ParseError("transport feedback has more arrivals than times")
-                arrived += [(number, symbol) for number in range(index, index + run)]
+                if symbol != _SMALL or symbols:
+                    symbols += [_SMALL] * (len(numbers) - len(symbols)) + [symbol] * run
+                numbers += range(base + index, base + index + run)
             index += run
             continue
-        bits, symbols = (2, 7) if chunk & 0x4000 else (1, 14)
-        for shift in range((symbols - 1) * bits, -1, -bits):
+        bits, in_chunk = (2, 7) if chunk & 0x4000 else (1, 14)
+        for shift in range((in_chunk - 1) * bits, -1, -bits):
             symbol = chunk >> shift & (1 << bits) - 1
             if symbol != _NOT_RECEIVED and index < count:
-                arrived.append((index, symbol))
+                if symbol != _SMALL or symbols:
+                    symbols += [_SMALL] * (len(numbers) - len(symbols)) + [symbol]
+                numbers.append(base + index)
             index += 1
 
-    for index, symbol in arrived:
+    if not symbols:  # as nearly always: a byte each
+        if len(numbers) > len(body) - position:
+            raise ParseError("transport feedback has more arrivals than times")
+        feedback.received = list(zip(numbers, body[position:], strict=False))
+        return feedback
+    for number, symbol in zip(numbers, symbols, strict=True):
         if symbol == _SMALL:
             delta = body[position]
             position += 1
@@ -91,7 +101,7 @@ def parse(body: bytes) -> TransportFeedback:
             position += 2
         else:
             raise ParseError("transport feedback has a reserved symbol")
-        feedback.received.append((base + index, delta))
+        feedback.received.append((number, delta))
     return feedback
 
 

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from sfu.core.agenda import Agenda
-from sfu.core.ice import Address, username_fragment
+from sfu.core.ice import Address
+from sfu.core.stun import username_fragment
 from sfu.core.transport import Transport
 from sfu.worker.datagrams import SLOT, Receiver, address_of, destination_of, open_tcp, open_udp, socket_address
 from sfu.worker.egress import Egress

@@ -98,26 +98,19 @@ class SentHistory:
         self._reference = reference
         ticks = reference * REFERENCE_TICKS
 
-        ring = self._ring
+        told = feedback.received
         received: list[Arrival] = []
         lost = max(0, end - begin)
         size = 0
         in_order = True
-        for sequence, delta in feedback.received:
+        for departure, (_, delta) in zip(self._departures(told, shift, oldest), told, strict=True):
             ticks += delta
             if delta < 0:
                 in_order = False
-            number = sequence + shift
-            if not oldest <= number < following:
-                continue
-            slot = number & MASK
-            departure = ring[slot]
-            if departure is None:
-                continue
-            ring[slot] = None
-            sent_at, length = departure
-            size += length
-            received.append((sent_at, ticks * TICK, length))
+            if departure is not None:
+                sent_at, length = departure
+                size += length
+                received.append((sent_at, ticks * TICK, length))
         # Beyond `begin` they were counted just now, before it by the report that called them lost.
         lost -= len(received)
         if not in_order:
@@ -126,3 +119,26 @@ class SentHistory:
         if end > reported:
             self._reported = end
         return Matched(received, size, lost, complete)
+
+    def _departures(self, told: list[tuple[int, int]], shift: int, oldest: int) -> list[Departure | None]:
+        """Of each packet that a report tells of, and forget them; None where it is not ours or was told before."""
+        if not told:
+            return []
+        ring = self._ring
+        first, last = told[0][0] + shift, told[-1][0] + shift
+        slot = first & MASK
+        after = slot + len(told)
+        if last - first == len(told) - 1 and first >= oldest and last < self.next and after <= SIZE:
+            found = ring[slot:after]  # nearly always: all of them, one after the other
+            ring[slot:after] = [None] * len(told)
+            return found
+        found = []
+        for sequence, _ in told:
+            number = sequence + shift
+            if oldest <= number < self.next:
+                slot = number & MASK
+                found.append(ring[slot])
+                ring[slot] = None
+            else:
+                found.append(None)
+        return found
