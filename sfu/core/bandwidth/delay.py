@@ -133,11 +133,19 @@ class OveruseDetector:
         self._previous = slope
 
         adapted_at, self._adapted_at = self._adapted_at, arrival
-        size = abs(trend)
-        if adapted_at is not None and size <= threshold + MAX_ADAPT:
-            elapsed = min(max(arrival - adapted_at, 0.0), MAX_ADAPT_TIME)
-            threshold += (K_DOWN if size < threshold else K_UP) * (size - threshold) * elapsed
-            self.threshold = min(max(threshold, MIN_THRESHOLD), MAX_THRESHOLD)
+        size = trend if trend >= 0 else -trend
+        if adapted_at is None or size > threshold + MAX_ADAPT or arrival <= adapted_at:
+            return self.usage
+        # Comparisons, not min() and max(): each would cost as much as all the arithmetic here.
+        elapsed = arrival - adapted_at
+        if elapsed > MAX_ADAPT_TIME:
+            elapsed = MAX_ADAPT_TIME
+        threshold += (K_DOWN if size < threshold else K_UP) * (size - threshold) * elapsed
+        if threshold < MIN_THRESHOLD:
+            threshold = MIN_THRESHOLD
+        elif threshold > MAX_THRESHOLD:
+            threshold = MAX_THRESHOLD
+        self.threshold = threshold
         return self.usage
 
 
@@ -206,6 +214,10 @@ class DelayDetector:
         first_sent, last_sent = self._first_sent, self._last_sent
         first_arrival, last_arrival = self._first_arrival, self._last_arrival
         for sent, arrived, _ in arrivals:
+            if sent == last_sent:  # of one burst, as most are
+                if arrived > last_arrival:
+                    last_arrival = arrived
+                continue
             since = sent - first_sent
             if since > GROUP:
                 # Packets that a link held back and let go together say nothing one by one (section 5.2).
@@ -232,7 +244,7 @@ class DelayDetector:
         if previous is None:
             return
         send_delta, arrival_delta = sent - previous[0], arrived - previous[1]
-        if abs(arrival_delta - send_delta) > MAX_LEAP:
+        if not -MAX_LEAP <= arrival_delta - send_delta <= MAX_LEAP:
             self.reset()
             self._base = self._base_before = None
             return
