@@ -11,17 +11,20 @@ RETRY = 0.040  # seconds between requests, or a round trip if that is longer
 MAX_TRIES = 10
 GIVE_UP_AFTER = 2.0  # seconds: no browser keeps packets longer, and no receiver of ours waits longer for one
 MAX_MISSING = 1000  # packets: beyond it the gap is an outage, which no repair fills
+MAX_NOTED = 2000  # packets in a second: no stream has as many, and each that is noted costs a look in every tick
 MAX_PER_REQUEST = 300  # packets: even with one pair for each, the report fits into a datagram
 
 
 class NackGenerator:
     """One incoming stream's losses. Feed `receive`, drain `due` at `next_at`, and look at `key_frame_needed` then."""
 
-    __slots__ = ("_highest", "_missing", "key_frame_needed")
+    __slots__ = ("_highest", "_missing", "_noted", "_noted_until", "key_frame_needed")
 
     def __init__(self) -> None:
         self._highest: int | None = None
         self._missing: dict[int, list[float]] = {}  # sequence -> [due at, tries, end], in order of sequence
+        self._noted = 0  # as missing, in this second
+        self._noted_until = 0.0
         self.key_frame_needed = False  # set when packets are given up for lost; the caller resets it when it asked
 
     def receive(self, sequence: int, now: float) -> bool:
@@ -33,7 +36,11 @@ class NackGenerator:
         if sequence <= highest:
             return self._missing.pop(sequence, None) is not None
         self._highest = sequence
-        if sequence - highest - 1 + len(self._missing) > MAX_MISSING:
+        gap = sequence - highest - 1
+        if now >= self._noted_until:
+            self._noted, self._noted_until = 0, now + 1.0
+        self._noted += gap
+        if gap + len(self._missing) > MAX_MISSING or self._noted > MAX_NOTED:
             self.give_up()
         else:
             due, end = now + DELAY, now + GIVE_UP_AFTER

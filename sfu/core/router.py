@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 CAPABILITIES = router_rtp_capabilities()
 
+MAX_PRODUCERS = 16  # of one peer: a camera, a microphone, a screen with its sound, and some to spare
 LARGE_ROOM = 50  # peers: in rooms above it only the loudest voices are forwarded
 LOUDEST = 5  # of them
 SHARED_MIDS = MAX_MIDS // 2  # for producers; the others for who consumes one again
@@ -136,6 +137,8 @@ class Router:
     ) -> ProducerMade:
         if transport.direction != "send":
             raise InvalidRequest("wrong_state", "this transport is for receiving")
+        if len(transport.producers) >= MAX_PRODUCERS:
+            raise InvalidRequest("too_large", "a peer with so many producers must close some first")
         parameters = ortc.validate_rtp_parameters(kind, rtp_parameters)
         declared = _declared_ssrcs(parameters)
         if any(ssrc in transport.streams or ssrc in transport.repairs for ssrc in declared):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 RTCP_SSRC = 1  # ours in feedback: it sends no media, so any will do
 MAX_LEAP = 3000  # numbers between two packets; further, and the sender began anew
+RESTART_AFTER = 0.2  # seconds between two such beginnings: each costs as much as a hundred packets
 
 
 class Stream:
@@ -38,6 +39,7 @@ class Stream:
         self.bytes = 0
         self.repaired = 0
         self.crossings: tuple[Crossing, ...] = ()  # to other workers that want this layer
+        self._restarted_at = -1e9
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -48,6 +50,14 @@ class Stream:
         self.nack = NackGenerator()
         self.timestamp_shift = None
         self._picture: int | None = None
+
+    def restart(self, now: float) -> bool:
+        """The encoder began anew. False if it did so a moment ago: then the packet that says so is dropped."""
+        if now - self._restarted_at < RESTART_AFTER:
+            return False
+        self._restarted_at = now
+        self.producer.restart(self)
+        return True
 
     def receive(
         self, data: Buffer, header: RtpHeader, now: float, arrived: float, *, repaired: bool = False
@@ -64,7 +74,10 @@ class Stream:
                 self._unwrapper.last = highest
                 dropped["late"] += 1
                 return None
-            self.producer.restart(self)
+            if not self.restart(now):
+                self._unwrapper.last = highest
+                dropped["leap"] += 1
+                return None
             sequence = self._unwrapper.unwrap(header.sequence_number)
             highest = None
         if sequence in self.cache or sequence <= self.cache.floor:

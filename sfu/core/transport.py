@@ -113,7 +113,7 @@ class Transport:
             if stream is None:
                 repair = self.repairs.get(header.ssrc)
                 if repair is None:
-                    stream, repair = self._find(data, header)
+                    stream, repair = self._find(data, header, now)
             self._note_arrival(data, header, arrived)
         except ParseError:
             dropped["malformed"] += 1
@@ -158,7 +158,7 @@ class Transport:
             self._feedback.received(data[offset] << 8 | data[offset + 1], arrived)
             self.agenda.arrivals.add(self)
 
-    def _find(self, data: Buffer, header: RtpHeader) -> tuple[Stream | None, Stream | None]:
+    def _find(self, data: Buffer, header: RtpHeader, now: float) -> tuple[Stream | None, Stream | None]:
         """Whose an unknown SSRC is: (stream, None), (None, the stream it repairs), or nobody's."""
         extensions = self._extensions
         mid = extension_text(data, header, extensions.get(extension_uris.MID, 0))
@@ -187,9 +187,10 @@ class Transport:
             self.repairs[header.ssrc] = stream
             return None, stream
         if stream.ssrc is not None:  # the encoder began anew under another SSRC
+            if not stream.restart(now):
+                return None, None
             self.streams.pop(stream.ssrc, None)
             self.forget_ssrc(stream.ssrc)
-            stream.producer.restart(stream)
         stream.ssrc = header.ssrc
         self.streams[header.ssrc] = stream
         return stream, None

@@ -19,7 +19,7 @@ from sfu.core.stun import username_fragment
 from sfu.core.transport import Transport
 from sfu.worker.datagrams import SLOT, Receiver, address_of, destination_of, open_tcp, open_udp, socket_address
 from sfu.worker.egress import Egress
-from sfu.worker.link import Link, Path
+from sfu.worker.link import MAX_CHECKS, MAX_DATAGRAMS, MAX_REPORTS, Link, Path
 from sfu.worker.pipe_link import PipeLink
 from sfu.worker.srtp import REPLAYED, ffi, srtp_protect, srtp_unprotect, srtp_unprotect_rtcp
 from sfu.worker.tcp import TcpConnection
@@ -168,6 +168,14 @@ class Endpoint:
     def _receive(
         self, view: memoryview, pointer: Any, length: int, key: Any, path: Path | None, now: float, arrived: float
     ) -> None:
+        if path is not None:
+            allowance = path.allowance
+            if now >= allowance.until:
+                allowance.renew(now)
+            allowance.datagrams += 1
+            if allowance.datagrams > MAX_DATAGRAMS:
+                self.dropped["flood"] += 1
+                return
         first = view[0]
         if 128 <= first <= 191:
             if path is not None:
@@ -181,7 +189,7 @@ class Endpoint:
         elif 20 <= first <= 63:
             if path is None:
                 self.dropped["unknown_address"] += 1
-            else:
+            elif self._may_report(path):
                 path.link.receive_dtls(bytes(view[:length]), path, now)
         else:
             self.dropped["unknown_kind"] += 1
@@ -201,6 +209,8 @@ class Endpoint:
         lengths = self._length
         lengths[0] = length
         is_rtcp = 192 <= view[1] <= 223
+        if is_rtcp and not self._may_report(path):
+            return
         ssrc = int.from_bytes(view[4:8] if is_rtcp else view[8:12], "big")
         if not transport.admits(ssrc, is_rtcp=is_rtcp):
             return
@@ -240,6 +250,13 @@ class Endpoint:
         else:
             link.transport.receive_rtp(view, lengths[0], now, arrived)
 
+    def _may_report(self, path: Path) -> bool:
+        path.allowance.reports += 1
+        if path.allowance.reports > MAX_REPORTS:
+            self.dropped["flood"] += 1
+            return False
+        return True
+
     def _receive_stun(self, data: memoryview, key: Any, path: Path | None, now: float) -> None:
         if key in self.pipes:  # whoever says so lies: a participant who would take over the streams of his whole room
             self.dropped["stun_from_worker"] += 1
@@ -251,6 +268,13 @@ class Endpoint:
                 self.dropped["unknown_ufrag"] += 1
                 return
             link = path.link
+        allowance = path.allowance if path is not None and path.link is link else link.allowance
+        if now >= allowance.until:
+            allowance.renew(now)
+        allowance.checks += 1
+        if allowance.checks > MAX_CHECKS:
+            self.dropped["stun_limit"] += 1
+            return
         connection = key if isinstance(key, TcpConnection) else None
         address: Address = connection.address if connection is not None else address_of(key)
         result = link.ice.handle(data, address, now)
@@ -270,6 +294,8 @@ class Endpoint:
             link.follow_selected()
         elif result.error is not None:
             self.dropped[f"stun_{result.error}"] += 1
+        else:
+            self.dropped["stun_malformed"] += 1
         if result.response is not None:
             if connection is not None:
                 connection.send(result.response)

@@ -18,19 +18,41 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# From one address in a second:
+MAX_DATAGRAMS = 4000  # 40 Mbit/s; a camera in three layers has 400
+MAX_REPORTS = 1500  # RTCP and DTLS; browsers send 50 for each stream that loses much, and 50 for all the others
+MAX_CHECKS = 50  # of connectivity, each as dear as twenty packets of media; browsers send 20
 EARLY_DTLS = 8  # datagrams kept until signaling brings the fingerprint; the browser repeats what we lose
+
+
+class Allowance:
+    """What one address may have looked at in this second; all addresses that are not known share one of their link.
+
+    A flood costs us more than its sender: who sends too much loses what is too much of his own, and nobody else's.
+    """
+
+    __slots__ = ("checks", "datagrams", "reports", "until")
+
+    def __init__(self) -> None:
+        self.until = 0.0
+        self.datagrams = self.reports = self.checks = 0
+
+    def renew(self, now: float) -> None:
+        self.until = now + 1.0
+        self.datagrams = self.reports = self.checks = 0
 
 
 class Path:
     """A known address of a link: a UDP address, or a TCP connection."""
 
-    __slots__ = ("address", "connection", "destination", "key", "link", "name", "name_buffer")
+    __slots__ = ("address", "allowance", "connection", "destination", "key", "link", "name", "name_buffer")
 
     def __init__(self, link: Link, key: Any, address: Address, connection: TcpConnection | None) -> None:
         self.link = link
         self.key = key
         self.address = address
         self.connection = connection
+        self.allowance = Allowance()
         self.destination: tuple[Any, ...] = ()
         self.name_buffer: Any = None
         self.name = 0
@@ -45,6 +67,7 @@ class Link:
         "_closed",
         "_early",
         "_endpoint",
+        "allowance",
         "dtls",
         "ice",
         "inbound",
@@ -64,6 +87,7 @@ class Link:
         self.dtls = DtlsServer(certificate)
         self._early: deque[bytes] = deque(maxlen=EARLY_DTLS)
         self._closed = False
+        self.allowance = Allowance()  # of addresses that are not known: who floods from there keeps no known one away
         self.sessions: SrtpSessions | None = None
         self.inbound: Any = None
         self.outbound: Any = None  # None as long as nothing may be sent

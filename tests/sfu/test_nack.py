@@ -119,3 +119,14 @@ def test_all_that_never_came_is_asked_for_and_nothing_that_was_there(sequences):
         asked.update(nack.due(at))
     assert asked >= set(range(sequences[0], max(sequences))) - there
     assert nack.missing == 0
+
+
+def test_more_losses_in_a_second_than_a_stream_has_packets_are_not_noted_one_by_one():
+    """Who leaves out nine hundred numbers with each packet would have us look at them all in every tick."""
+    nacks = NackGenerator()
+    for packet in range(100):
+        nacks.receive(packet * 900, now=10.0 + packet / 1000)
+    assert nacks.missing == 0
+    assert nacks.key_frame_needed
+    nacks.receive(99 * 900 + 3, now=11.2)
+    assert nacks.missing == 2, "in the next second it is mended as ever"

@@ -25,7 +25,10 @@ def nobodys(ssrc: int) -> bytes:
     return build_rtp(payload_type=OPUS, sequence_number=1, timestamp=0, ssrc=ssrc, payload=b"x")
 
 
-async def test_an_encoder_that_begins_anew_again_and_again_leaves_nothing_in_libsrtp(classroom: Classroom) -> None:
+async def test_an_encoder_that_begins_anew_again_and_again_leaves_nothing_in_libsrtp(
+    classroom: Classroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfu.core.stream.RESTART_AFTER", 0.0)
     tina = classroom.person("tina")
     up = await tina.connect("send")
     parameters = opus_parameters(1)
@@ -51,6 +54,20 @@ async def test_malformed_packets_count_among_a_peers_ssrcs(classroom: Classroom)
         up.send_rtp(bytes([packet[0] | 0x20]) + packet[1:-1] + b"\xff")  # padding longer than the packet
     await until(lambda: classroom.media.dropped["ssrc_limit"] == 80)
     assert classroom.media.routers[ROOM].peers["tina"].ssrc_count == 20
+
+
+def test_an_encoder_that_begins_anew_all_the_time_is_followed_five_times_a_second(network: FakeNetwork) -> None:
+    tina = network.join("tina", "send")
+    parameters = opus_parameters(1)
+    parameters["encodings"] = [{}]
+    producer = network.produce(tina, "audio", parameters)
+    for ssrc in range(5000, 5050):
+        tina.send_rtp(OpusSender(ssrc).packet())
+        network.advance(0.02)
+    assert network.agenda.dropped["restarted"] in (4, 5)
+    network.advance(1.0)
+    tina.send_rtp(OpusSender(6000).packet())
+    assert producer.streams[0].ssrc == 6000
 
 
 def test_what_came_after_its_producers_end_does_not_take_a_place_for_ever(network: FakeNetwork) -> None:
