@@ -8,7 +8,7 @@ from django.urls import reverse
 from rest_framework import serializers
 
 from classroom.models import Lesson
-from meetings.models import ENCRYPTED_PLACES, Attendance, Room
+from meetings.models import ENCRYPTED_PLACES, Attendance, ConnectionSummary, Room
 from meetings.tokens import GUEST_ROLES
 
 MAX_CAPACITY = 10_000
@@ -91,6 +91,15 @@ class TokenSerializer(serializers.Serializer[dict[str, object]]):
     expires_at = serializers.DateTimeField()
 
 
+class ConnectionSerializer(serializers.ModelSerializer[ConnectionSummary]):
+    class Meta:
+        model = ConnectionSummary
+        fields = (
+            "seconds", "rtt", "worst_rtt", "jitter", "worst_jitter", "loss", "worst_loss", "score", "worst_score",
+            "warning_share", "danger_share", "bytes_received", "bytes_sent", "freezes", "used_tcp", "used_relay",
+        )  # fmt: skip
+
+
 class AttendanceSerializer(serializers.ModelSerializer[Attendance]):
     meeting = serializers.CharField(source="participant.room.code")
     lesson = serializers.IntegerField(source="participant.room.lesson_id", allow_null=True)
@@ -99,11 +108,13 @@ class AttendanceSerializer(serializers.ModelSerializer[Attendance]):
     email = serializers.EmailField(source="participant.user.email", default="")
     role = serializers.CharField(source="participant.role")
     seconds = serializers.SerializerMethodField()
+    connection = ConnectionSerializer(allow_null=True, default=None, help_text="Milliseconds and percent.")
 
     class Meta:
         model = Attendance
         fields = (
             "meeting", "lesson", "participant_id", "name", "email", "role", "joined_at", "left_at", "reason", "seconds",
+            "connection",
         )  # fmt: skip
 
     def get_seconds(self, interval: Attendance) -> int | None:

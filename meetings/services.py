@@ -267,7 +267,7 @@ def rooms_visible_to(user: User) -> QuerySet[Room]:
 
 def attendance_visible_to(user: User) -> QuerySet[Attendance]:
     """Of the classes that one teaches or assists; one's own; all of it for staff and admins."""
-    rows = Attendance.objects.select_related("participant__room", "participant__user")
+    rows = Attendance.objects.select_related("participant__room", "participant__user", "connection")
     if user.is_site_staff:
         return rows
     guides = (Enrolment.Role.TEACHER, Enrolment.Role.ASSISTANT)

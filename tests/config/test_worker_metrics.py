@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.metrics import worker_metrics
+from meetings import metrics
 from sfu import protocol as p
 from sfu.core.reports import middle
 from sfu.core.rtcp import Nack, PictureLossIndication, ReceiverReport, ReportBlock, SenderReport
@@ -101,3 +102,20 @@ async def test_what_a_lossy_receiver_reports_is_published(tmp_path: Path) -> Non
 def test_the_beat_of_a_worker_that_counts_none_of_it_yet_does_no_harm() -> None:
     beat = p.Heartbeat("sfu-0", "e", "127.0.0.1:1", [], "local", 0.25, 2, draining=False)
     assert {metric.name for metric in worker_metrics([beat])} >= {"lectern_nack", "lectern_rtt_seconds"}
+
+
+def test_each_name_that_an_operators_dashboard_was_promised_is_there() -> None:
+    """Of the media and the classrooms, as the specification names them."""
+    beat = p.Heartbeat("sfu-0", "e", "127.0.0.1:1", [], "local", 0.25, 2, draining=False)
+    counted_here = [metric for metric in vars(metrics).values() if isinstance(metric, Counter | Gauge | Histogram)]
+    families = [*worker_metrics([beat]), *(family for metric in counted_here for family in metric.collect())]
+    found = {family.name + ("_total" if family.type == "counter" else "") for family in families}
+    promised = """
+        packet_total packet_bytes_total nack_total pli_total packet_loss_percent jitter_seconds rtt_seconds
+        forward_latency_seconds sfu_worker_restarts_total sfu_packets_dropped_total ice_selected_total
+        track_published_total session_join_latency_seconds ws_connections chat_delivery_seconds
+        channel_layer_overflow_total authz_denied_total quality_score path_selected_total
+    """
+    assert {f"lectern_{name}" for name in promised.split()} <= found
+    labels = {label for family in families for sample in family.samples for label in sample.labels}
+    assert not labels & {"user", "participant", "room", "peer", "consumer", "producer", "name"}

@@ -95,12 +95,13 @@ test("who sends too large a picture for this device learns why it is small", () 
 
 test("what another's browser told a teacher stands before what reaches us, and all of it can be copied", () => {
   const described = describeConnection({
-    self: false, line: null, flows: [stream({ kind: "audio", source: "microphone", bitrate: 32_000, loss: 0, codec: "opus" })],
+    self: false, line: null, flows: [stream({ kind: "audio", source: "microphone", bitrate: 32_000, loss: 0, codec: "opus" }),
+      stream({ bitrate: 1_500_000, loss: 0, layer: { spatial: 2, temporal: 1 } })],
     told: { participant_id: "sam", quality: "danger", rtt: 900, jitter: 80, packet_loss: 11.5, bitrate: 96_000, path: "tcp", score: 2.31, limited_by: "cpu" },
   });
   assert.equal(asText("Connection of Sam", "poor", described), [
     "Connection of Sam: poor", "Measured by their own browser; below, what of theirs reaches you.", "Bitrate: 96 kbit/s", "Loss: 11.5 %", "Round trip: 900 ms", "Jitter: 80 ms", "Path: TCP", "Sound quality: 2.3 of 4.4",
-    "Device: busy", "Voice: Bitrate: 32 kbit/s, Loss: 0.0 %, Jitter: 0 ms, Codec: opus",
+    "Device: busy", "Voice: Bitrate: 32 kbit/s, Loss: 0.0 %, Jitter: 0 ms, Codec: opus", "Camera: Bitrate: 1.5 Mbit/s, Loss: 0.0 %, Jitter: 0 ms, Layer: 3, temporal 2",
   ].join("\n"));
   assert.match(describeConnection({ self: false, line: null, flows: [], told: null }).note, /Nothing/);
   assert.equal(rate(999_600), "1.0 Mbit/s");
@@ -126,10 +127,10 @@ test("each stream comes with its codec, its layer and the path in use, not one t
   const engine = {
     link: { closed: false, recv: { getStats: async () => incoming }, send: { getStats: async () => outgoing } },
     sender: { producers: [{ source: "microphone", producer: { kind: "audio", localId: "0", rtpParameters: {} } }] },
-    receiver: { received: [{ layer: 1, producer: { participant_id: "tina", source: "camera", kind: "video" }, consumer: { track: { id: "track-1" } } }] },
+    receiver: { received: [{ layer: { spatial: 1, temporal: 0 }, producer: { participant_id: "tina", source: "camera", kind: "video" }, consumer: { track: { id: "track-1" } } }] },
   };
   const [up, down] = await collectStats(engine, "sam");
-  assert.deepEqual([down.codec, down.layer, down.path, down.rtt, down.framesDecoded, down.fps], ["VP8", 1, "tcp", 0.03, 7, 25]);
+  assert.deepEqual([down.codec, down.layer, down.path, down.rtt, down.framesDecoded, down.fps], ["VP8", { spatial: 1, temporal: 0 }, "tcp", 0.03, 7, 25]);
   assert.deepEqual([up.codec, up.path, up.rtt, up.packetsLost, up.limitedBy, up.available], ["opus", "relay", 0.2, 2, "cpu", 1e6]);
   assert.deepEqual(await collectStats({ link: null }, "sam"), []);
 });

@@ -103,3 +103,42 @@ test("a hand that is to stay up stays, and one's muted voice lowers nothing", ()
   pass(20_000);
   assert.deepEqual(told, ["handGoesDown"]);
 });
+
+test("a poor line is told after three judgements that say so, and taken back after five that do not", async () => {
+  let jitter = 0;
+  let packets = 0;
+  const stats = () => new Map([["I", { id: "I", type: "inbound-rtp", trackIdentifier: "t", packetsReceived: (packets += 100), jitter }]]);
+  const thin = [];
+  const lines = new Watch({
+    session, room,
+    connection: { request: async (event, data) => requests.push([event, data]) },
+    engine: {
+      link: { closed: false, recv: { getStats: async () => stats() }, send: { getStats: async () => new Map() } },
+      sender: { producers: [] },
+      receiver: { received: [{ layer: null, producer: { participant_id: "tina", source: "camera", kind: "video", paused: false }, consumer: { track: { id: "t" } } }] },
+    },
+    controls: { sends: () => false }, meter: { read: () => null },
+  });
+  lines.on("thinLine", (now) => thin.push(now));
+  lines.start();
+  const judge = async (times) => {
+    for (let time = 0; time < times; time++) {
+      now += 2000;
+      mock.timers.tick(2000);
+      await settle();
+    }
+  };
+  await judge(3);
+  jitter = 0.15;
+  await judge(3);
+  assert.deepEqual(thin, []);
+  await judge(1);
+  assert.deepEqual(thin, [true]);
+  jitter = 0;
+  await judge(6);
+  assert.deepEqual(thin, [true]);
+  await judge(2);
+  assert.deepEqual(thin, [true, false]);
+  const reports = requests.filter(([, data]) => data.rtt !== undefined).map(([, data]) => data.jitter);
+  assert.ok(reports.includes(150), "what is reported is what was judged");
+});

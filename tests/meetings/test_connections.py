@@ -273,6 +273,18 @@ def test_a_person_who_is_erased_leaves_figures_without_a_name(world_of_summaries
     assert [summary.attendance for summary in ConnectionSummary.objects.all()] == [None, None]
 
 
+def test_the_api_tells_it_with_the_attendance_to_those_who_see_that(world_of_summaries, client):
+    def seen(name: str) -> dict[str, float | None]:
+        client.force_login(world_of_summaries.users[name])
+        results = client.get("/api/v1/attendance/").json()["results"]
+        return {row["name"]: row["connection"] and row["connection"]["worst_rtt"] for row in results}
+
+    assert seen("tina") == {"Sam": 80, "Sue": 80}
+    assert seen("sam") == {"Sam": 80}
+    ConnectionSummary.objects.all().delete()
+    assert seen("sue") == {"Sue": None}
+
+
 def test_an_admin_reads_them_and_changes_none(world_of_summaries, client):
     client.force_login(User.objects.create_superuser("root", password="x"))
     listed = client.get(reverse("admin:meetings_connectionsummary_changelist"))

@@ -95,7 +95,7 @@ function factsOf(flow) {
   if (flow.frameHeight) facts.push(["Resolution", `${flow.frameWidth} × ${flow.frameHeight}`]);
   if (flow.frameHeight && flow.fps) facts.push(["Frames", `${Math.round(flow.fps)} a second`]);
   if (flow.codec) facts.push(["Codec", flow.codec]);
-  if (typeof flow.layer === "number") facts.push(["Layer", String(flow.layer + 1)]);
+  if (flow.layer) facts.push(["Layer", `${flow.layer.spatial + 1}${flow.layer.temporal === null ? "" : `, temporal ${flow.layer.temporal + 1}`}`]);
   return facts;
 }
 

@@ -12,7 +12,7 @@ import { Emitter } from "../emitter.js";
  * @typedef {import('../types.js').Request} Request
  * @typedef {import('./link.js').MediaLink} MediaLink
  * @typedef {{width?: number, height?: number, priority?: number}} Look how large a picture is shown, in device pixels, and how much it matters: 1 to 4
- * @typedef {{producer: ProducerInfo, consumer: Consumer, paused: boolean, starved: boolean, layer: number | null, told: string}} Received
+ * @typedef {{producer: ProducerInfo, consumer: Consumer, paused: boolean, starved: boolean, layer: import("./stats.js").Layer | null, told: string}} Received
  *   `paused`: by us, as nobody looks; `starved`: by the worker, as the line is too thin; `layer`: which the worker sends, as far
  *   as it said; `told`: the look that the worker knows of
  * @typedef {{
@@ -74,13 +74,13 @@ export class Receiver extends Emitter {
 
   /**
    * The worker chose other layers for us. None at all means that the line carries nothing of this picture for now.
-   * @param {{consumer_id: string, spatial: number | null}} change
+   * @param {{consumer_id: string, spatial: number | null, temporal?: number | null}} change
    */
-  layers({ consumer_id, spatial }) {
+  layers({ consumer_id, spatial, temporal }) {
     const received = this.received.find(({ consumer }) => consumer.id === consumer_id);
     const starved = spatial === null;
     if (!received) return;
-    received.layer = spatial;
+    received.layer = spatial === null ? null : { spatial, temporal: temporal ?? null };
     if (received.starved === starved) return;
     received.starved = starved;
     this.emit("layers", { producer: received.producer, starved });

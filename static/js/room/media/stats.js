@@ -2,6 +2,8 @@
 /** What flows, in numbers: one entry for each stream that we send or receive, as the browser has counted since it began. */
 
 /**
+ * @typedef {{spatial: number, temporal: number | null}} Layer 0 is the coarsest; `temporal` the smoothest that is sent
+ *
  * @typedef {object} StreamStats
  * @property {string} participant_id
  * @property {import('../types.js').Source} source
@@ -18,7 +20,7 @@
  * @property {number} freezeCount
  * @property {number} [fps]
  * @property {string} [codec] such as VP8
- * @property {number | null} [layer] of a simulcast picture that is received: 0 is the coarsest
+ * @property {Layer | null} [layer] of a picture that is received, as far as the worker said
  * @property {number} [packetsDiscarded] that came too late
  * @property {{delay: number, played: number}} [buffer] of sound: seconds that all samples together waited, and how many they were
  * @property {number} [audioEnergy] the sum a receiver heard: rising means sound

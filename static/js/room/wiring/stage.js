@@ -37,6 +37,7 @@ export function wireStage({ room, session, engine, devices, controls, watch, not
   /** @type {string | null} */
   let speaker = null;
   let camerasOff = false;
+  let thin = false;
   let asleep = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let falling;
@@ -84,7 +85,8 @@ export function wireStage({ room, session, engine, devices, controls, watch, not
     lookAround();
     draw();
   });
-  watch.on("thinLine", (thin) => {
+  watch.on("thinLine", (now) => {
+    thin = now;
     if (thin) offerAudioOnly("Your connection is poor", true);
     else notices.hide("thin-line");
   });
@@ -92,7 +94,7 @@ export function wireStage({ room, session, engine, devices, controls, watch, not
     if (event !== "quality:warning") return;
     if (data.issue === "cpu") {
       notices.show({ key: "busy", title: "The class is large for its server", text: "Pictures may stutter for a while." });
-    } else {
+    } else if (!thin) { // or it is offered already, until our own line is better
       offerAudioOnly(data.issue === "bandwidth" ? "Your connection is too slow for all pictures" : "Your connection is poor");
     }
   });
