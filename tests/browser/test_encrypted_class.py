@@ -113,9 +113,9 @@ def test_who_has_the_key_sees_and_hears_and_nobody_else(person: MakePerson, teac
     expect(stranger.testid("encryption")).to_have_text("Encrypted")
     for one in members:
         stranger.wait_to_see(one)
-        stranger.wait_to_hear(one)
         one.wait_to_see(stranger)
-        one.wait_to_hear(stranger)
+    stranger.wait_to_hear(teacher)
+    teacher.wait_to_hear(stranger)
 
     # It cannot be recorded, and the button says why.
     record = teacher.testid("record")

@@ -229,6 +229,12 @@ def test_the_classroom(visitor, lectern: Lectern) -> None:
         teacher.page.get_by_test_id(panel).click()
         teacher.look(panel)
     access = lectern.api("auth/token/", {"username": "teacher", "password": PASSWORD})["access"]
+    encrypted = lectern.api("meetings/", {"title": "Between us", "encrypted": True}, token=access)
+    teacher.open(f"meetings/{encrypted['code']}/")
+    teacher.page.get_by_test_id("lobby-key").click()
+    teacher.page.get_by_test_id("key-new").click()
+    expect(teacher.page.get_by_test_id("key-copy")).to_be_visible()
+    teacher.look("the keys of an encrypted class")
     link = lectern.api("meetings/demo-class/token/", {"role": "guest", "display_name": "Gina"}, token=access)
     guest = visitor()
     guest.open(f"meetings/demo-class/?token={link['token']}")

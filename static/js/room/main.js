@@ -232,14 +232,16 @@ room.on("event", ({ event, data, seq }) => {
 });
 engine.on("state", ({ state }) => state === "up" && session.mediaBack());
 engine.on("unknown", () => connection.reconnect());
-engine.on("unsupported", () => {
+encryption?.on("broken", unsupported);
+engine.on("unsupported", unsupported);
+function unsupported() {
   session.mediaBack(); // as far as it goes here
   notices.show({
     key: "unsupported", level: "problem",
     title: encryption ? "This browser cannot encrypt sound and pictures" : "This browser cannot carry sound and pictures",
     text: "Chat and hands work. Use a current Chrome, Edge, Firefox or Safari to see and hear the class.",
   });
-});
+}
 controls.on("notice", (notice) => notices.show(notice));
 controls.on("undone", ({ key }) => notices.hide(key));
 controls.on("askedToUnmute", () => notices.show({

@@ -11,7 +11,8 @@ import { Emitter } from "../emitter.js";
  * @typedef {import('./frame_crypto.js').RoomKey} RoomKey
  * @typedef {import('mediasoup-client').types.RtpCapabilities} RtpCapabilities
  * @typedef {Pick<Worker, 'postMessage' | 'addEventListener'>} Passage
- * @typedef {{locked: {producerId: string, locked: boolean}}} EncryptionEvents `locked`: none of our keys opens this stream
+ * @typedef {{locked: {producerId: string, locked: boolean}, broken: undefined}} EncryptionEvents `locked`: none of our keys
+ *   opens this stream; `broken`: the worker did not start, and nothing passes
  */
 
 /** Whose first bytes are enough for a forwarder and a depacketizer; of the others they read on. */
@@ -33,6 +34,7 @@ export class Encryption extends Emitter {
       const { id, locked } = /** @type {MessageEvent} */ (event).data;
       this.emit("locked", { producerId: id, locked });
     });
+    this.#worker?.addEventListener("error", () => this.emit("broken", undefined));
   }
 
   get isSupported() {
@@ -40,7 +42,7 @@ export class Encryption extends Emitter {
     return Boolean(crypto?.subtle && (RTCRtpScriptTransform || RTCRtpSender?.prototype.createEncodedStreams));
   }
 
-  /** For every RTCPeerConnection. With it, Chromium before 141 sends nothing that did not pass a transform. */
+  /** For each RTCPeerConnection. With it, Chromium before 141 sends nothing that did not pass a transform. */
   get peerSettings() {
     return this.#scope.RTCRtpScriptTransform ? {} : { encodedInsertableStreams: true };
   }
