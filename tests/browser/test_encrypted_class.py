@@ -131,9 +131,11 @@ def test_a_key_outlives_the_sign_in_and_a_reload_and_is_changed_without_a_break(
     link = teacher.classroom
     student = person("", 1, classroom=link)
     student.page.goto(student.lectern.url + link)
+    student.page.wait_for_function("[...document.forms].some((form) => form.action.includes('#key='))")
     student.page.fill("input[name=login]", "student1")
     student.page.fill("input[name=password]", PASSWORD)
     student.page.keyboard.press("Enter")
+    expect(student.testid("encryption-lobby")).to_contain_text("Your key is")
     student.testid("lobby-join").click()
     student.wait_to_see(teacher)
     assert "#" not in student.page.url
