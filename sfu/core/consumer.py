@@ -113,7 +113,7 @@ class Consumer(Listener):
     def want_key_frame(self, now: float) -> None:
         if self.target is not None:
             super().want_key_frame(now)
-        elif not self.paused:
+        elif not self.paused and self.limit is not None:
             self.producer.want_key_frame(now)
 
     # --- layers ---

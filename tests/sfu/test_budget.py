@@ -129,6 +129,18 @@ def test_a_line_that_carries_no_picture_loses_it_and_gets_it_back_when_it_is_wid
     assert sam.layers == [2]
 
 
+def test_who_has_no_room_for_a_picture_does_not_make_its_sender_begin_anew_for_the_others(network: FakeNetwork) -> None:
+    camera = Camera(network, "tina")
+    sam = Viewer(network, "sam", [camera], 80e3)
+    network.advance(15.0)
+    assert sam.layers == [None]
+    asked = camera.producer.key_frames_requested
+    for _ in range(10):
+        sam.peer.send_rtcp(PictureLossIndication(1, camera.producer.ssrc))
+        network.advance(0.5)
+    assert camera.producer.key_frames_requested == asked
+
+
 def test_whose_line_holds_his_pictures_down_is_told_so_and_not_every_second(network: FakeNetwork) -> None:
     camera = Camera(network, "tina")
     Viewer(network, "sam", [camera], 300e3)

@@ -89,6 +89,19 @@ def test_asking_much_draws_no_more_than_the_allowance(network: FakeNetwork) -> N
     assert network.agenda.dropped["nack_limit"] > 300
 
 
+def test_at_a_fifth_of_loss_every_packet_is_sent_again(network: FakeNetwork) -> None:
+    """2 Mbit/s of which 20 % are lost: 50 packets of 1 kB a second, each asked for with 16 bytes."""
+    lesson = Lesson(network)
+    sent = 10
+    for _ in range(5 * 25):
+        lesson.tina.send_rtp(*lesson.sender.frame(10, ticks=3600))
+        network.advance(0.04)
+        lost = range(sent, sent + 10, 5)
+        sent += 10
+        assert lesson.ask(*lost) == len(lost)
+    assert network.agenda.dropped["nack_limit"] == 0
+
+
 def test_voice_is_kept_for_one_second(network: FakeNetwork) -> None:
     tina, sam = network.join("tina", "send"), network.join("sam", "recv")
     microphone = network.produce(tina, "audio", opus_parameters(2222))

@@ -36,10 +36,12 @@ SATURATED = 0.9  # of the sent rate: a path that delivers less is full
 
 LOSS_HIGH, LOSS_LOW = 0.10, 0.02
 LOSS_INTERVAL, LOSS_PACKETS = 1.0, 50  # seconds and packets that a decision rests on; fewer are chance
+SMOOTHING = 0.5  # of a decision's loss is that of those before it
 HEAVY_LOSS = 0.25
 HEAVY_INTERVAL, HEAVY_PACKETS = 0.5, 20  # enough where loss is heavy
 FRUITLESS = 0.8  # of the loss remains after a decrease: one of congestion would have halved (see LossBasedRate)
-MAX_FRUITLESS = 2  # decreases in a row without effect: the path loses that much whatever we do
+FRUITFUL = 0.65  # less of it remains: it was one of congestion
+MAX_FRUITLESS = 2  # decisions after a decrease that show no effect: the path loses that much whatever we do
 MAX_INHERENT = 0.5  # what loses more carries no picture
 FORGET = 0.3  # of the way down, when less is lost
 
@@ -255,6 +257,7 @@ class LossBasedRate:
     """
 
     __slots__ = (
+        "_average",
         "_decided_at",
         "_decreased_for",
         "_fruitless",
@@ -273,6 +276,7 @@ class LossBasedRate:
         self.limit = maximum
         self.rtt = 0.1
         self.fraction = 0.0  # of the packets, at the last decision
+        self._average: float | None = None  # of it, over the last decisions; None after a decrease: it is to be seen
         self.inherent = 0.0  # of them, what the path loses by itself
         self._lost = self._total = 0
         self._decided_at: float | None = None
@@ -297,23 +301,34 @@ class LossBasedRate:
         self._decided_at = now
         self._lost = self._total = 0
         self.fraction = fraction = min(max(fraction, 0.0), 1.0)
+        # Fifty packets of a path that loses a tenth lose a twentieth or a sixth: two such samples tell more than one.
+        if self._average is not None and fraction <= HEAVY_LOSS:
+            fraction = SMOOTHING * self._average + (1 - SMOOTHING) * fraction
+        self._average = fraction
         if fraction < self.inherent:
             self.inherent += FORGET * (fraction - self.inherent)
         excess = (fraction - self.inherent) / (1 - self.inherent)
-        if excess > LOSS_HIGH:
-            self._fruitless = self._fruitless + 1 if fraction > FRUITLESS * self._decreased_for > 0 else 0
+        if self._decreased_for:
+            # Loss about the threshold is now above it, now below: what is between the two marks tells nothing.
+            if fraction > FRUITLESS * self._decreased_for:
+                self._fruitless += 1
+            elif fraction < FRUITFUL * self._decreased_for:
+                self._forget_decrease()
             if self._fruitless >= MAX_FRUITLESS:
                 self.inherent = min(fraction, MAX_INHERENT)
-                self._fruitless = 0
-                self._decreased_for = 0.0
+                self._forget_decrease()
                 return
+        if excess > LOSS_HIGH:
             self._decreased_for = fraction
+            self._average = None
             self.limit = max(self.minimum, min(self.limit, rate) * (1 - excess / 2))
-            return
+        elif excess < LOSS_LOW:
+            self._forget_decrease()
+            self.limit = min(self.maximum, self.limit * INCREASE**elapsed)
+
+    def _forget_decrease(self) -> None:
         self._decreased_for = 0.0
         self._fruitless = 0
-        if excess < LOSS_LOW:
-            self.limit = min(self.maximum, self.limit * INCREASE**elapsed)
 
     def probed(self, rate: float) -> None:
         """A probe went through at this rate, whatever was lost before."""

@@ -164,9 +164,17 @@ def test_a_queue_that_no_decrease_drains_is_not_ours():
 
 def test_loss_above_a_tenth_takes_half_of_it_off():
     control = LossBasedRate(30_000, 5_000_000)
+    control.decide(0.2, 1_000_000, 0.0)
+    assert control.limit == pytest.approx(900_000)
+
+
+def test_one_bad_second_is_weighed_with_the_good_one_before_it():
+    control = LossBasedRate(30_000, 5_000_000)
     control.decide(0.0, 1_000_000, 0.0)
     control.decide(0.2, 1_000_000, 1.0)
-    assert control.limit == pytest.approx(900_000)
+    assert control.limit == 5_000_000
+    control.decide(0.2, 1_000_000, 2.0)
+    assert control.limit == pytest.approx(925_000)
 
 
 @pytest.mark.parametrize("fraction", [0.02, 0.05, 0.10])

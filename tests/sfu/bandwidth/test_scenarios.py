@@ -106,6 +106,12 @@ def test_five_percent_of_random_loss_is_no_reason_to_collapse(seed: int):
 
 
 @pytest.mark.parametrize("seed", range(4))
+def test_a_tenth_of_random_loss_which_is_now_above_now_below_the_threshold_costs_at_most_half(seed: int):
+    path = Path(Link(MBIT, loss=0.1, seed=seed))
+    assert min(sample.estimate for sample in path.run(120)) > 300_000
+
+
+@pytest.mark.parametrize("seed", range(4))
 def test_a_fifth_of_random_loss_costs_at_most_half(seed: int):
     path = Path(Link(MBIT, loss=0.2, seed=seed))
     assert min(sample.estimate for sample in path.run(60)) > 300_000
