@@ -146,13 +146,11 @@ class Link:
             self.follow_selected()
         self._after_dtls()
 
-    def check_dtls_timer(self) -> bool:
+    def repeat_dtls(self, now: float) -> bool:
         """Whether a handshake is still going on."""
-        timeout = self.dtls.next_timeout()
-        if timeout is not None and timeout <= 0:
-            self.dtls.handle_timeout()
-            self._after_dtls()
-        return self.dtls.state == "connecting"
+        waits = self.dtls.repeat(now)
+        self._after_dtls()
+        return waits
 
     def _after_dtls(self) -> None:
         dtls = self.dtls

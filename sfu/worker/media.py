@@ -122,7 +122,7 @@ class MediaServer:
             for transport in self.agenda.take_failed():
                 self._close_failed(transport)
             for link in list(self.endpoint.handshaking):
-                if not link.check_dtls_timer():
+                if not link.repeat_dtls(now):
                     self.endpoint.handshaking.discard(link)
             if now >= self._next_second:
                 self._next_second = now + 1.0

@@ -92,9 +92,7 @@ def dtls(data: bytes) -> None:
     for number, piece in enumerate(pieces(data)):
         server.receive(piece, float(number))
         assert server.state in ("connecting", "failed")
-        server.next_timeout()
-        if number % 5 == 4:
-            server.handle_timeout()
+        server.repeat(float(number))
         flight = server.datagrams_to_send()
         assert all(0 < len(datagram) <= 1500 for datagram in flight)
         sent += sum(map(len, flight))

@@ -48,7 +48,7 @@ TRANSPORT_CC_ID = 5
 
 
 class Task:
-    """Something that is done again and again, until it is closed."""
+    """Something that is done again and again, as often as the clock says, until it is closed."""
 
     def __init__(self, every: float, action: Callable[[], Awaitable[None] | None]) -> None:
         self._every, self._action = every, action
@@ -60,8 +60,8 @@ class Task:
             done = self._action()
             if done is not None:
                 await done
-            due = max(due + self._every, time.monotonic())
-            await asyncio.sleep(due - time.monotonic())
+            due += self._every
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def close(self) -> None:
         self._task.cancel()

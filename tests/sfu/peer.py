@@ -34,6 +34,7 @@ Json = dict[str, Any]
 CERTIFICATE = RTCCertificate.generateCertificate()  # one for all peers: making one takes as long as a handshake
 TIMEOUT = 5.0  # seconds for anything on one machine
 DTLS_MTU = 1200
+FLIGHT_AGAIN = 0.2  # seconds until an unanswered one is repeated
 SOCKET_BUFFER = 1024 * 1024
 
 
@@ -73,6 +74,7 @@ class PeerTransport:
         self._tcp: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._ssl: SSL.Connection | None = None
+        self._flight: list[bytes] = []  # of DTLS, the last one
         self._profile: bytes = b""
         candidate = next(c for c in made.ice_candidates if c["protocol"] == protocol and ip in ("", c["address"]))
         self.remote: tuple[str, int] = (candidate["address"], candidate["port"])
@@ -191,12 +193,11 @@ class PeerTransport:
         self._advance()
         async with asyncio.timeout(TIMEOUT):
             while not self.connected:
-                timeout = self._ssl.DTLSv1_get_timeout()
                 try:
-                    await self.until(lambda: self.connected, 1.0 if timeout is None else max(0.01, timeout))
-                except TimeoutError:
-                    self._ssl.DTLSv1_handle_timeout()
-                    self._write_dtls()
+                    await self.until(lambda: self.connected, FLIGHT_AGAIN)
+                except TimeoutError:  # OpenSSL would wait for a second, browsers do not
+                    for datagram in self._flight:
+                        self.send_raw(datagram)
 
     def say_goodbye(self) -> None:
         """close_notify."""
@@ -235,6 +236,7 @@ class PeerTransport:
             flight = self._ssl.bio_read(65536)
         except SSL.Error:
             return
+        self._flight = list(split_records(flight)) or self._flight
         for datagram in split_records(flight):
             self.send_raw(datagram)
 

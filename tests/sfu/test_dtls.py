@@ -16,19 +16,25 @@ from tests.sfu.peer import CERTIFICATE, split_records
 class Client:
     """A browser's end of the handshake, hand in hand with the server."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lose: frozenset[int] = frozenset(), rounds: int = 20) -> None:
+        """`lose`: which of the server's datagrams do not arrive; a round takes 0.1 s."""
         self.server = DtlsServer(Certificate())
         fingerprint = CERTIFICATE.getFingerprints()[0]
         self.server.start([(fingerprint.algorithm, fingerprint.value)])
         self.ssl = SSL.Connection(CERTIFICATE._create_ssl_context(srtp_profiles=SRTP_PROFILES))
         self.ssl.set_connect_state()
         self.ssl.set_ciphertext_mtu(1200)
-        for _ in range(20):
+        sent = 0
+        for round_ in range(rounds):
             with contextlib.suppress(SSL.WantReadError):
                 self.ssl.do_handshake()
-            self.send(*split_records(self.written()))
+            for datagram in split_records(self.written()):
+                self.server.receive(datagram, round_ / 10)
+            self.server.repeat(round_ / 10)
             for datagram in self.server.datagrams_to_send():
-                self.ssl.bio_write(datagram)
+                if sent not in lose:
+                    self.ssl.bio_write(datagram)
+                sent += 1
         assert self.server.state == "connected"
 
     def written(self) -> bytes:
@@ -55,6 +61,34 @@ class Client:
 @pytest.fixture
 def client() -> Client:
     return Client()
+
+
+@pytest.mark.parametrize(("lose", "rounds"), [({0}, 5), ({0, 1}, 9)])
+def test_a_flight_that_was_lost_is_soon_sent_again(lose: set[int], rounds: int) -> None:
+    """After 0.2 s, and 0.4 s later; OpenSSL's own patience is a second."""
+    Client(lose=frozenset(lose), rounds=rounds)
+
+
+def test_a_flight_that_nobody_answers_is_repeated_ever_less_often_and_not_for_ever() -> None:
+    client = Client()
+    server = DtlsServer(Certificate())
+    server.start([("sha-256", "AA")])
+    hello = SSL.Connection(CERTIFICATE._create_ssl_context(srtp_profiles=SRTP_PROFILES))
+    hello.set_connect_state()
+    with contextlib.suppress(SSL.WantReadError):
+        hello.do_handshake()
+    for datagram in split_records(hello.bio_read(1 << 16)):
+        server.receive(datagram, 0.0)
+    flight = server.datagrams_to_send()
+    assert flight
+    repeated = []
+    for tick in range(60 * 50):
+        assert server.repeat(tick / 50)
+        if again := server.datagrams_to_send():
+            assert again == flight
+            repeated.append(tick / 50)
+    assert repeated == pytest.approx([0.2, 0.6, 1.4, 3.0, 6.2, 12.6, 25.4], abs=0.1)
+    assert not client.server.repeat(1.0), "who is connected waits for nothing"
 
 
 def test_a_goodbye_is_heard_whatever_was_sent_before_it(client: Client) -> None:
