@@ -12,10 +12,11 @@ from django.conf import settings
 
 from meetings import metrics
 from meetings.errors import Refused
-from meetings.limits import TOLD_TO_ALL
+from meetings.limits import REPORTS, TOLD_TO_ALL
 from meetings.media import messages as m
 from meetings.media.ice_servers import ice_servers
 from meetings.media.session_media import SessionMedia
+from meetings.messages import Empty
 from meetings.permissions import SOURCE_NEEDS
 from meetings.registry import on
 from meetings.session import RoomSession
@@ -27,6 +28,7 @@ from sfu.protocol import (
     CreateConsumer,
     CreateProducer,
     CreateTransport,
+    GetStats,
     IceRestarted,
     PauseConsumer,
     PauseProducer,
@@ -35,6 +37,7 @@ from sfu.protocol import (
     RestartIce,
     ResumeConsumer,
     ResumeProducer,
+    Stats,
     TransportMade,
 )
 
@@ -231,3 +234,14 @@ async def prefer(session: RoomSession, message: m.ConsumerPrefer) -> None:
             temporal=message.temporal,
         )
     )
+
+
+# --- looking ---------------------------------------------------------------------------------------------------------
+
+
+@on("stats:get", Empty, lane=LANE, limit=REPORTS)
+async def get_stats(session: RoomSession, message: Empty) -> Data:
+    """What the worker counts of one's own transports, producers and consumers."""
+    media = media_of(session)
+    stats: Stats = await media.room.request(GetStats(**_owner(media)))
+    return {"transports": stats.transports, "producers": stats.producers, "consumers": stats.consumers}

@@ -81,12 +81,13 @@ test("a stream that begins anew is not taken for a fall or a flood", () => {
 
 test("who sends too large a picture for this device learns why it is small", () => {
   const { note, facts, streams } = describeConnection({
-    self: true, told: null, flows: [stream({ direction: "send", bitrate: 480_000, loss: 0.02, codec: "VP8", frameWidth: 640, frameHeight: 360, fps: 24.7 })],
+    self: true, told: null, estimate: 2_345_000, flows: [stream({ direction: "send", bitrate: 480_000, loss: 0.02, codec: "VP8", frameWidth: 640, frameHeight: 360, fps: 24.7 })],
     line: { bitrateIn: 1_234_000, bitrateOut: 480_000, loss: 0.02, rtt: 0.042, jitter: 0.004, path: "relay", limitedBy: "cpu" },
   });
   assert.match(note, /busy/);
   assert.deepEqual(Object.fromEntries(facts), {
-    Received: "1.2 Mbit/s", Sent: "480 kbit/s", Loss: "2.0 %", "Round trip": "42 ms", Jitter: "4 ms", Path: "by a relay",
+    Received: "1.2 Mbit/s", Sent: "480 kbit/s", Loss: "2.0 %", "Round trip": "42 ms", Jitter: "4 ms",
+    "Line carries": "about 2.3 Mbit/s", Path: "by a relay",
   });
   assert.deepEqual(streams, [{ name: "Camera", facts: [
     ["Bitrate", "480 kbit/s"], ["Loss", "2.0 %"], ["Jitter", "0 ms"], ["Resolution", "640 × 360"], ["Frames", "25 a second"], ["Codec", "VP8"],
@@ -95,7 +96,7 @@ test("who sends too large a picture for this device learns why it is small", () 
 
 test("what another's browser told a teacher stands before what reaches us, and all of it can be copied", () => {
   const described = describeConnection({
-    self: false, line: null, flows: [stream({ kind: "audio", source: "microphone", bitrate: 32_000, loss: 0, codec: "opus" }),
+    self: false, line: null, estimate: null, flows: [stream({ kind: "audio", source: "microphone", bitrate: 32_000, loss: 0, codec: "opus" }),
       stream({ bitrate: 1_500_000, loss: 0, layer: { spatial: 2, temporal: 1 } })],
     told: { participant_id: "sam", quality: "danger", rtt: 900, jitter: 80, packet_loss: 11.5, bitrate: 96_000, path: "tcp", score: 2.31, limited_by: "cpu" },
   });
@@ -103,7 +104,7 @@ test("what another's browser told a teacher stands before what reaches us, and a
     "Connection of Sam: poor", "Measured by their own browser; below, what of theirs reaches you.", "Bitrate: 96 kbit/s", "Loss: 11.5 %", "Round trip: 900 ms", "Jitter: 80 ms", "Path: TCP", "Sound quality: 2.3 of 4.4",
     "Device: busy", "Voice: Bitrate: 32 kbit/s, Loss: 0.0 %, Jitter: 0 ms, Codec: opus", "Camera: Bitrate: 1.5 Mbit/s, Loss: 0.0 %, Jitter: 0 ms, Layer: 3, temporal 2",
   ].join("\n"));
-  assert.match(describeConnection({ self: false, line: null, flows: [], told: null }).note, /Nothing/);
+  assert.match(describeConnection({ self: false, line: null, estimate: null, flows: [], told: null }).note, /Nothing/);
   assert.equal(rate(999_600), "1.0 Mbit/s");
 });
 

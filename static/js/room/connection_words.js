@@ -48,12 +48,13 @@ function percent(share) {
  * @param {boolean} of.self
  * @param {Flow[]} of.flows this person's streams
  * @param {OwnLine | null} of.line our own
+ * @param {number | null} of.estimate bit/s that our line carries to us, as the worker thinks
  * @param {Told | null} of.told
  * @returns {Described}
  */
-export function describeConnection({ self, flows, line, told }) {
+export function describeConnection({ self, flows, line, estimate, told }) {
   const streams = flows.map((flow) => ({ name: SOURCES[flow.source], facts: factsOf(flow) }));
-  if (self) return { note: noteOf(line), facts: line ? factsOfLine(line) : [], streams };
+  if (self) return { note: noteOf(line), facts: line ? factsOfLine(line, estimate) : [], streams };
   if (told) return { note: `Measured by their own browser${streams.length ? "; below, what of theirs reaches you" : ""}.`, facts: factsTold(told), streams };
   return { note: streams.length ? "" : "Nothing of theirs is received at this moment.", facts: [], streams };
 }
@@ -63,11 +64,12 @@ function noteOf(line) {
   return line ? (LIMITS[line.limitedBy] ?? "") : "Nothing is sent or received at this moment.";
 }
 
-/** @param {OwnLine} line @returns {Facts} */
-function factsOfLine(line) {
+/** @param {OwnLine} line @param {number | null} estimate @returns {Facts} */
+function factsOfLine(line, estimate) {
   return [
     ["Received", rate(line.bitrateIn)], ["Sent", rate(line.bitrateOut)], ["Loss", percent(line.loss)],
     ["Round trip", milliseconds(line.rtt)], ["Jitter", milliseconds(line.jitter)],
+    ...(estimate ? /** @type {Facts} */ ([["Line carries", `about ${rate(estimate)}`]]) : []),
     ...(line.path ? /** @type {Facts} */ ([["Path", PATHS[line.path] ?? line.path]]) : []),
   ];
 }

@@ -89,7 +89,7 @@ listenToKeys({
 });
 
 const menus = wireDevices({ devices, meter, room, controls, watch, lobby, dialogs, notices, inLobby: () => isIn("lobby"), draw });
-const connections = wireConnections({ room, watch, draw });
+const connections = wireConnections({ room, watch, request: (event, data) => connection.request(event, data), draw });
 const lock = encryption && wireEncryption({
   room, engine, encryption, notices, draw, keys: new RoomKeys({ code: boot.code, storage: storageOfTab() }),
   host: boot.role === "host" || boot.role === "co-host", inClass: () => isIn("class"), look: () => stage.look(),

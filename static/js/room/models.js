@@ -10,7 +10,7 @@
  * @property {Set<string>} starved ids of producers whose pictures our line does not carry at this moment
  * @property {Set<string>} locked ids of people none of whose streams our keys open
  * @property {boolean} camerasOff by our own wish
- * @property {(id: string) => string} qualityOf somebody's connection
+ * @property {(id: string) => string} qualityOf somebody's connection; empty when nothing is known
  */
 
 /**

@@ -44,6 +44,21 @@ async def test_a_latecomer_learns_the_producers_from_the_list_of_participants(wo
     assert teacher["producers"] == [{"producer_id": producer, "kind": "video", "source": "camera", "paused": True}]
 
 
+async def test_what_the_worker_counts_is_told_of_ones_own_alone(worker, come):
+    tina, sam = await come("tina"), await come("sam")
+    camera = await tina.produce("camera")
+    await tina.produce("microphone")
+    consumer = await sam.consume(camera)
+    stats = await sam.client.do("stats:get")
+    assert [(one["direction"], one["peer"], one["estimate"]) for one in stats["transports"]] == [("recv", sam.id, None)]
+    assert [one["consumer_id"] for one in stats["consumers"]] == [consumer["consumer_id"]]
+    assert stats["producers"] == []
+    assert await sam.ask("stats:get", participant_id=tina.id) == "bad_request"
+    theirs = await tina.client.do("stats:get")
+    assert {one["source"] for one in theirs["producers"]} == {"camera", "microphone"}
+    assert theirs["consumers"] == []
+
+
 # --- every role ------------------------------------------------------------------------------------------------------
 
 

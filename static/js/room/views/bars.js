@@ -2,13 +2,13 @@
 /** Three bars that say how good a connection is, in shape, colour and words; a click tells more. */
 import { el } from "./dom.js";
 
-const LEVELS = /** @type {Record<string, [number, string]>} */ ({
+const LEVELS = /** @type {Record<string, [number | string, string]>} */ ({
   good: [3, "good"], warning: [2, "fair"], danger: [1, "poor"], critical: [0, "very poor"],
 });
 
 /** @param {string} quality @returns {string} */
 export function qualityWords(quality) {
-  return (LEVELS[quality] ?? LEVELS.good)[1];
+  return LEVELS[quality]?.[1] ?? "not known";
 }
 
 /** @param {() => void} open @returns {HTMLButtonElement} */
@@ -20,7 +20,7 @@ export function makeBars(open) {
 
 /** @param {HTMLElement} bars @param {string} quality @param {string} whose such as "Your connection" */
 export function setBars(bars, quality, whose) {
-  const [level, words] = LEVELS[quality] ?? LEVELS.good;
+  const [level, words] = LEVELS[quality] ?? ["", "not known"];
   const label = `${whose}: ${words}`;
   if (bars.dataset.level === String(level) && bars.title === label) return;
   bars.dataset.level = String(level);

@@ -16,7 +16,7 @@ import { el, hueOf, icon, initials } from "./dom.js";
  * @property {boolean} muted
  * @property {number} hand 0 when it is down
  * @property {boolean} connected
- * @property {string} quality
+ * @property {string} quality of the connection; empty: not known
  * @property {string} note why there is no picture at this moment; empty: nothing to say
  *
  * @typedef {{width: number, height: number, pinned: boolean}} Seen in device pixels
@@ -180,7 +180,7 @@ export class TilesView {
     if (state.textContent !== note) state.textContent = note;
     root.classList.toggle("tile-away", !model.connected);
     setBars(bars, model.quality, model.self ? "Your connection" : `Connection of ${model.name}`);
-    bars.hidden = model.source === "screen" || !model.connected;
+    bars.hidden = model.source === "screen" || !model.connected || !model.quality;
     const pinned = this.#pinned === model.id;
     pin.setAttribute("aria-pressed", String(pinned));
     pin.setAttribute("aria-label", `${pinned ? "Unpin" : "Pin"} ${label}`);

@@ -12,9 +12,10 @@ const TOLD_FOR = 90_000; // ms: what the server told last of somebody counts no 
  * @param {object} parts
  * @param {import('../room_state.js').RoomState} parts.room
  * @param {import('../watch.js').Watch} parts.watch
+ * @param {import('../types.js').Request} parts.request
  * @param {() => void} parts.draw
  */
-export function wireConnections({ room, watch, draw }) {
+export function wireConnections({ room, watch, request, draw }) {
   /** @type {Map<string, string>} by participant id, as it reaches us */
   let quality = new Map();
   /** @type {import('../quality.js').Flow[]} */
@@ -25,6 +26,8 @@ export function wireConnections({ room, watch, draw }) {
   const told = new Map();
   /** @type {string | null} whose the panel shows */
   let shown = null;
+  /** @type {number | null} bit/s that the worker thinks our line carries to us */
+  let estimate = null;
 
   const view = new ConnectionView({
     closed: () => (shown = null),
@@ -47,7 +50,15 @@ export function wireConnections({ room, watch, draw }) {
 
   function changed() {
     draw();
-    if (shown) render(shown);
+    if (!shown) return;
+    render(shown);
+    if (shown === room.you.participant_id) void askForEstimate();
+  }
+
+  /** The worker alone knows it, and is asked only while somebody looks. */
+  async function askForEstimate() {
+    const stats = await request("stats:get").catch(() => null);
+    estimate = stats?.transports.find((/** @type {any} */ transport) => transport.direction === "recv")?.estimate ?? null;
   }
 
   /** @param {string} id */
@@ -56,9 +67,10 @@ export function wireConnections({ room, watch, draw }) {
     return last && performance.now() - last.at < TOLD_FOR ? last.report : null;
   }
 
-  /** @param {string} id */
+  /** @param {string} id @returns {string} empty when nothing is known: nothing of theirs flows here, and nobody told */
   function qualityOf(id) {
-    return worstOf(quality.get(id), toldOf(id)?.quality);
+    const [here, there] = [quality.get(id), toldOf(id)?.quality];
+    return here || there ? worstOf(here, there) : "";
   }
 
   /** @param {string} id */
@@ -66,7 +78,7 @@ export function wireConnections({ room, watch, draw }) {
     const self = id === room.you.participant_id;
     const title = self ? "Your connection" : `Connection of ${room.nameOf(id)}`;
     const theirs = flows.filter((flow) => flow.participant_id === id);
-    const described = describeConnection({ self, flows: theirs, line, told: self ? null : toldOf(id) });
+    const described = describeConnection({ self, flows: theirs, line, estimate, told: self ? null : toldOf(id) });
     view.render({ title, quality: qualityOf(id), text: asText(title, qualityWords(qualityOf(id)), described), ...described });
   }
 
