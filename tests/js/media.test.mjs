@@ -435,3 +435,45 @@ test("a picture that the line does not carry is told as such, and told again whe
   engine.receiver.layers({ consumer_id: "of nobody", spatial: null, temporal: null });
   assert.deepEqual(told, [["tina-camera", true], ["tina-camera", false]]);
 });
+
+test("resting, nothing is fed to the worker, its producers and mutes stay, and waking feeds it the tracks of now", async () => {
+  await inClass();
+  const [microphone, camera] = ["microphone", "camera"].map((source) => engine.sender.producers.find((each) => each.source === source).producer);
+  const voice = microphone.track;
+  engine.sender.rest(true);
+  await enough(() => !microphone.track && !camera.track, "resting");
+  await engine.sender.publish("screen", track("video"));
+  await enough(() => engine.sender.producers.length === 3 && !engine.sender.producers[2].producer.track, "a new one that rests as well");
+  await engine.sender.pause("microphone");
+  assert.equal(voice.enabled, false, "muted on whatever path it goes");
+  assert.equal(engine.sender.onAir("microphone"), null);
+  await engine.sender.resume("microphone");
+  assert.equal(voice.enabled, true);
+  engine.sender.pausedByHost("microphone");
+  assert.equal(voice.enabled, false);
+  const another = track("video");
+  await engine.sender.publish("camera", another);
+  assert.equal(camera.track, null);
+  engine.sender.rest(false);
+  await enough(() => microphone.track === voice && camera.track === another, "feeding again");
+  assert.equal(voice.enabled, false);
+  assert.deepEqual([server.of("produce:close").length, server.of("produce").length], [0, 3]);
+});
+
+test("what comes past the worker is shown in place of the consumer, and not at all while its producer is paused", async () => {
+  const shown = [];
+  engine.receiver.on("track", (each) => shown.push(each.track));
+  await inClass();
+  await enough(() => heard.length === 2, "both streams");
+  const direct = { track: track("audio") };
+  engine.receiver.divert("tina-microphone", direct);
+  assert.equal(shown.at(-1), direct.track);
+  engine.receiver.want([theirs("microphone", "tina", true), theirs("camera")]);
+  assert.equal(direct.track.enabled, false, "a host muted it: the worker could not keep this back");
+  engine.receiver.want([theirs("microphone"), theirs("camera")]);
+  assert.equal(direct.track.enabled, true);
+  const { consumer } = engine.receiver.entry("tina-microphone");
+  engine.receiver.divert("tina-microphone", null);
+  assert.equal(shown.at(-1), consumer.track);
+  assert.equal(server.of("consumer:close").length, 0);
+});

@@ -18,7 +18,7 @@ beforeEach(() => {
   watch = new Watch({
     session, room,
     connection: { request: async (event, data) => requests.push([event, data]) },
-    engine: { link: null, receiver: { get received() { return received; } } },
+    engine: { link: null, direct: { state: "off" }, receiver: { get received() { return received; } } },
     controls: { sends: () => own.sends },
     meter: { read: () => own.level },
   });

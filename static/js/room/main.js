@@ -53,6 +53,7 @@ const engine = new MediaEngine({
   makeDevice: () => mediasoup.Device.factory(),
   encryption,
   request: (event, data, options) => connection.request(event, data, options),
+  makeConnection: (configuration) => new RTCPeerConnection(configuration),
 });
 const controls = new Controls({ connection, room, engine, devices });
 const audio = new AudioContext();
@@ -228,6 +229,8 @@ room.on("event", ({ event, data, seq }) => {
     void engine.restart(data, { private: own }).then(() => engine.state === "up" && session.mediaBack());
   } else if (event === "consumer:closed") engine.receiver.closed(data.consumer_id);
   else if (event === "consumer:layers") engine.receiver.layers(data);
+  else if (event === "p2p:changed") engine.pair(data);
+  else if (event === "p2p:signal") engine.direct.signal(data);
   else controls.onEvent(event, data);
 });
 engine.on("state", ({ state }) => state === "up" && session.mediaBack());
@@ -306,7 +309,7 @@ addEventListener("pointerdown", () => {
 
 Object.defineProperty(window, "lectern", { value: Object.freeze({
   stats: () => collectStats(engine, room.you.participant_id),
-  state: () => ({ session: session.state, media: engine.state, epoch: engine.epoch, last_seq: connection.lastSeq }),
+  state: () => ({ session: session.state, media: engine.state, direct: engine.direct.state, epoch: engine.epoch, last_seq: connection.lastSeq }),
 }) });
 
 /** Asked for at once, while the person looks at the lobby. */

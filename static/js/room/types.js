@@ -51,6 +51,7 @@
  * @property {any} [chat]
  * @property {any} [recording]
  * @property {{encrypted: boolean, [key: string]: any}} [settings]
+ * @property {import('./media/direct.js').Pair | null} [p2p]
  * @property {number} [last_seq]
  * @property {import('mediasoup-client').types.RtpCapabilities | null} [rtp_capabilities]
  * @property {RTCIceServer[]} [ice_servers]

@@ -111,8 +111,10 @@ export class Watch extends Emitter {
     /** @type {Map<string, number>} */
     const levels = new Map();
     if (sends && level !== null) levels.set(self, level);
-    for (const { producer, consumer } of engine.receiver.received) {
-      if (producer.source === "microphone" && !producer.paused) levels.set(producer.participant_id, receivedLevel(consumer.rtpReceiver));
+    // The server hears nothing of what goes past it.
+    if (engine.direct.state === "direct") this.#heard = null;
+    for (const { producer, consumer, direct } of engine.receiver.received) {
+      if (producer.source === "microphone" && !producer.paused) levels.set(producer.participant_id, receivedLevel(direct ?? consumer.rtpReceiver));
     }
     for (const id of this.#heard ?? []) levels.set(id, 1); // until it says otherwise
     const speaking = this.#tracker.update(levels, now);

@@ -5,6 +5,7 @@
  */
 import { retryDelay } from "../backoff.js";
 import { Emitter } from "../emitter.js";
+import { Direct } from "./direct.js";
 import { MediaLink } from "./link.js";
 import { Receiver } from "./receive.js";
 import { Sender } from "./send.js";
@@ -31,6 +32,9 @@ export class MediaEngine extends Emitter {
   #iceServers = [];
   /** @type {string | null} */
   #epoch = null;
+  #self = "";
+  /** @type {import('./direct.js').Pair} */
+  #pair = { pair: null, participants: null };
   #generation = 0; // what was begun under another number is thrown away
   /** @type {MediaState} */
   #state = "none";
@@ -42,14 +46,16 @@ export class MediaEngine extends Emitter {
    * @param {() => Promise<Device>} options.makeDevice a mediasoup Device, not yet loaded
    * @param {import('../types.js').Request} options.request
    * @param {import('./encryption.js').Encryption | null} [options.encryption] in an encrypted class
+   * @param {((configuration: RTCConfiguration) => RTCPeerConnection) | null} [options.makeConnection] for two who are alone; null: never
    */
-  constructor({ makeDevice, request, encryption = null }) {
+  constructor({ makeDevice, request, encryption = null, makeConnection = null }) {
     super();
     this.#makeDevice = makeDevice;
     this.#request = request;
     this.encryption = encryption;
     this.sender = new Sender(request, encryption);
     this.receiver = new Receiver(request, encryption);
+    this.direct = new Direct({ sender: this.sender, receiver: this.receiver, request, makeConnection });
   }
 
   get state() {
@@ -69,6 +75,8 @@ export class MediaEngine extends Emitter {
     if (answer.rtp_capabilities) this.#capabilities = answer.rtp_capabilities;
     if (answer.ice_servers) this.#iceServers = answer.ice_servers;
     if (this.encryption) this.encryption.self = answer.you.participant_id;
+    this.#self = answer.you.participant_id;
+    if (!answer.resumed) this.pair(answer.p2p ?? { pair: null, participants: null });
     const live = answer.media;
     const epoch = live?.epoch ?? null;
     const link = this.#link;
@@ -99,9 +107,16 @@ export class MediaEngine extends Emitter {
     else this.emit("unknown", undefined); // joined while there was no worker to say what it can: a join asks again
   }
 
+  /** The server decided who is connected directly. @param {import('./direct.js').Pair} pair */
+  pair(pair) {
+    this.#pair = pair;
+    if (this.#state === "up") this.direct.changed(pair, { self: this.#self, iceServers: this.#iceServers });
+  }
+
   /** The class is over for us: nothing is wanted any more. The tracks belong to the devices. */
   close() {
     this.#tearDown();
+    this.direct.close();
     this.sender.clear();
     this.receiver.want([]);
   }
@@ -109,6 +124,7 @@ export class MediaEngine extends Emitter {
   #tearDown() {
     this.#generation++;
     clearTimeout(this.#retry);
+    this.direct.mediaGone();
     this.#link?.close();
     this.#link = null;
     this.sender.detach();
@@ -137,6 +153,7 @@ export class MediaEngine extends Emitter {
       this.receiver.attach(link);
       void this.sender.attach(link);
       this.#go("up");
+      this.pair(this.#pair);
     } catch (error) {
       if (generation !== this.#generation) return;
       const { code } = /** @type {{code?: string}} */ (error);

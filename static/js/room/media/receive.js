@@ -12,11 +12,12 @@ import { Emitter } from "../emitter.js";
  * @typedef {import('../types.js').Request} Request
  * @typedef {import('./link.js').MediaLink} MediaLink
  * @typedef {{width?: number, height?: number, priority?: number}} Look how large a picture is shown, in device pixels, and how much it matters: 1 to 4
- * @typedef {{producer: ProducerInfo, consumer: Consumer, paused: boolean, starved: boolean, layer: import("./stats.js").Layer | null, told: string}} Received
+ * @typedef {{producer: ProducerInfo, consumer: Consumer, paused: boolean, starved: boolean, layer: import("./stats.js").Layer | null, told: string, direct: RTCRtpReceiver | null}} Received
  *   `paused`: by us, as nobody looks; `starved`: by the worker, as the line is too thin; `layer`: which the worker sends, as far
- *   as it said; `told`: the look that the worker knows of
+ *   as it said; `told`: the look that the worker knows of; `direct`: what is shown in place of the consumer, past the worker
  * @typedef {{
  *   track: {producer: ProducerInfo, track: MediaStreamTrack},
+ *   consumed: {producer: ProducerInfo},
  *   gone: {producer: ProducerInfo},
  *   layers: {producer: ProducerInfo, starved: boolean},
  * }} ReceiverEvents
@@ -53,12 +54,62 @@ export class Receiver extends Emitter {
     return [...this.#received.values()];
   }
 
+  get wanted() {
+    return [...this.#wanted.values()];
+  }
+
+  /** @param {string} producerId */
+  entry(producerId) {
+    return this.#received.get(producerId);
+  }
+
+  /** @param {ProducerInfo} producer @returns {Look | null} */
+  lookOf(producer) {
+    return this.#look(producer);
+  }
+
   /** @param {ProducerInfo[]} producers of all others, as the room has them now */
   want(producers) {
     this.#wanted = new Map(producers.map((producer) => [producer.producer_id, producer]));
     for (const id of [...this.#received.keys()]) if (!this.#wanted.has(id)) this.#drop(id);
-    for (const [id, received] of this.#received) received.producer = /** @type {ProducerInfo} */ (this.#wanted.get(id));
+    for (const [id, received] of this.#received) {
+      received.producer = /** @type {ProducerInfo} */ (this.#wanted.get(id));
+      this.#obey(received);
+    }
     this.#consumeMissing();
+  }
+
+  /**
+   * Show what comes past the worker in place of the consumer; null: the consumer again.
+   * @param {string} producerId
+   * @param {RTCRtpReceiver | null} direct
+   */
+  divert(producerId, direct) {
+    const received = this.#received.get(producerId);
+    if (!received || received.direct === direct) return;
+    received.direct = direct;
+    this.#obey(received);
+    this.emit("track", { producer: received.producer, track: direct?.track ?? received.consumer.track });
+    if (received.starved) this.emit("layers", { producer: received.producer, starved: !direct });
+  }
+
+  /** The worker cannot keep back what a host has muted when it does not come by the worker: then it is done here. @param {Received} received */
+  #obey({ producer, direct }) {
+    if (direct) direct.track.enabled = !producer.paused;
+  }
+
+  /** What has come by the worker: frames of pictures, packets of voices, by producer id. @returns {Promise<Map<string, number>>} */
+  async arrived() {
+    /** @type {Map<string, number>} */
+    const result = new Map();
+    if (!this.#link || this.#link.closed) return result;
+    const report = await this.#link.recv.getStats();
+    const ids = new Map(this.received.map(({ producer, consumer }) => [consumer.track.id, producer.producer_id]));
+    report.forEach((/** @type {any} */ stat) => {
+      const id = stat.type === "inbound-rtp" && ids.get(stat.trackIdentifier);
+      if (id) result.set(id, (stat.kind === "video" ? stat.framesDecoded : stat.packetsReceived) ?? 0);
+    });
+    return result;
   }
 
   /**
@@ -83,7 +134,7 @@ export class Receiver extends Emitter {
     received.layer = spatial === null ? null : { spatial, temporal: temporal ?? null };
     if (received.starved === starved) return;
     received.starved = starved;
-    this.emit("layers", { producer: received.producer, starved });
+    if (!received.direct) this.emit("layers", { producer: received.producer, starved });
   }
 
   /** @param {MediaLink} link */
@@ -159,9 +210,10 @@ export class Receiver extends Emitter {
         return;
       }
       const current = /** @type {ProducerInfo} */ (this.#wanted.get(id)); // it may have been muted meanwhile
-      const received = { producer: current, consumer, paused: true, starved: false, layer: null, told: "" };
+      const received = { producer: current, consumer, paused: true, starved: false, layer: null, told: "", direct: null };
       this.#received.set(id, received);
       this.emit("track", { producer: current, track: consumer.track });
+      this.emit("consumed", { producer: current }); // when all have the track: somebody may know a better one
       await this.#matchPause(received);
     } catch (error) {
       const code = /** @type {{code?: string}} */ (error).code;

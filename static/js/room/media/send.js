@@ -35,6 +35,7 @@ export class Sender extends Emitter {
   #producers = new Map();
   /** @type {Map<Source, Promise<any>>} one step after the other, for each source */
   #queues = new Map();
+  #resting = false;
 
   /** @param {Request} request @param {import('./encryption.js').Encryption | null} [encryption] */
   constructor(request, encryption = null) {
@@ -51,6 +52,28 @@ export class Sender extends Emitter {
   /** @param {Source} source */
   has(source) {
     return this.#wanted.has(source);
+  }
+
+  /** What is sent of that source at this moment. @param {Source} source @returns {MediaStreamTrack | null} */
+  onAir(source) {
+    const wanted = this.#wanted.get(source);
+    return wanted && !wanted.paused ? wanted.track : null;
+  }
+
+  /** Feed the worker nothing for as long as nobody needs it; producers and their rights stay. @param {boolean} resting */
+  rest(resting) {
+    if (resting === this.#resting) return;
+    this.#resting = resting;
+    for (const source of this.#producers.keys()) void this.#inTurn(source, () => this.#feed(source)).catch(() => {});
+  }
+
+  /** @param {Source} source */
+  async #feed(source) {
+    const producer = this.#producers.get(source);
+    const wanted = this.#wanted.get(source);
+    if (!producer || producer.closed || !wanted) return;
+    const track = this.#resting ? null : wanted.track;
+    if (producer.track !== track) await producer.replaceTrack({ track });
   }
 
   get producers() {
@@ -105,6 +128,7 @@ export class Sender extends Emitter {
     if (!wanted || wanted.paused) return;
     wanted.paused = true;
     wanted.untold = false;
+    wanted.track.enabled = false;
     this.#producers.get(source)?.pause();
     this.emit("change", { source });
   }
@@ -164,7 +188,10 @@ export class Sender extends Emitter {
     wanted.paused = paused;
     wanted.untold = true;
     const producer = this.#producers.get(source);
-    if (paused) producer?.pause(); // silent at once, whatever the network does
+    if (paused) {
+      producer?.pause(); // silent at once, whatever the network does
+      wanted.track.enabled = false; // and on whatever path
+    }
     this.emit("change", { source });
     return this.#inTurn(source, () => this.#tellPaused(source));
   }
@@ -178,7 +205,10 @@ export class Sender extends Emitter {
     try {
       await this.#request(paused ? "produce:pause" : "produce:resume", { producer_id: producer.id });
       if (wanted.paused === paused) wanted.untold = false;
-      if (!wanted.paused) producer.resume();
+      if (!wanted.paused) {
+        producer.resume();
+        wanted.track.enabled = true;
+      }
     } catch (error) {
       this.#judge(source, error);
     }
@@ -191,9 +221,7 @@ export class Sender extends Emitter {
     if (!wanted || !link || link.closed) return; // attach() sends it when there is a link
     const current = this.#producers.get(source);
     if (current && !current.closed) {
-      if (current.track !== wanted.track) {
-        await current.replaceTrack({ track: wanted.track }).catch((error) => this.#judge(source, error));
-      }
+      await this.#feed(source).catch((error) => this.#judge(source, error));
       if (current.paused !== wanted.paused) await this.#tellPaused(source);
       return;
     }
@@ -209,6 +237,7 @@ export class Sender extends Emitter {
       }
       this.#producers.set(source, producer);
       if (wanted.paused) producer.pause();
+      if (this.#resting) await this.#feed(source);
     } catch (error) {
       if (!PASSING.has(/** @type {{code?: string}} */ (error).code ?? "") || attempt >= TRIES) return this.#judge(source, error);
       setTimeout(() => {

@@ -40,10 +40,29 @@ export async function collectStats(engine, self) {
   const [incoming, outgoing] = await Promise.all([link.recv.getStats(), link.send.getStats()]);
   const result = [];
   for (const { source, producer } of engine.sender.producers) {
-    result.push(sent(outgoing, { participant_id: self, source, kind: producer.kind, mid: producer.localId, producer }));
+    const stream = sent(outgoing, { participant_id: self, source, kind: producer.kind, mid: producer.localId, producer });
+    result.push(withDirect(stream, engine.direct));
   }
-  for (const each of engine.receiver.received) result.push(received(incoming, each));
+  for (const each of engine.receiver.received) result.push(withDirect(received(incoming, each), engine.direct));
   return result;
+}
+
+/**
+ * By whatever path it came: counts are of both, so that they never fall; sizes and times are of the one that is shown.
+ * @param {StreamStats} stream
+ * @param {import('./direct.js').Direct} direct
+ * @returns {StreamStats}
+ */
+function withDirect(stream, direct) {
+  const { now, rtt, ...counts } = direct.numbers(stream.participant_id, stream.source, stream.direction);
+  for (const key of /** @type {const} */ (["framesDecoded", "bytes", "packets", "packetsLost"])) stream[key] += counts[key];
+  if (!now) return stream;
+  const { frameWidth = 0, frameHeight = 0, freezeCount = 0, totalAudioEnergy } = now;
+  const { jitter = 0 } = stream.direction === "recv" ? now : (now.remote ?? {});
+  return {
+    ...stream, frameWidth, frameHeight, jitter, rtt, freezeCount: stream.freezeCount + freezeCount,
+    ...(totalAudioEnergy === undefined ? {} : { audioEnergy: (stream.audioEnergy ?? 0) + totalAudioEnergy }),
+  };
 }
 
 /** @param {RTCStatsReport} report @param {(stat: any) => boolean} test @returns {any[]} */
