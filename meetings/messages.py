@@ -138,7 +138,7 @@ class StatsReport(Message, frozen=True):
     freeze_count: Measure | None = None
     audio_level: Measure | None = None
     limited_by: Literal["none", "cpu", "bandwidth", "other"] | None = None
-    path: Literal["udp", "tcp", "relay"] | None = None
+    path: Literal["udp", "tcp", "relay", "direct"] | None = None
 
 
 # --- the room's settings, as stored in Room.settings ------------------------------------------------------------------

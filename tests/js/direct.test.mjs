@@ -253,9 +253,11 @@ test("a worker that brings nothing is shown after three seconds all the same", a
 
 test("a path that falls silent is left within half a second, and the server is told", async () => {
   await connected();
-  await later(300, { flows: false });
-  assert.equal(sam.direct.state, "direct");
   await later(200, { flows: false });
+  assert.deepEqual([sam.direct.state, sam.sender.resting], ["direct", false], "fed again on suspicion");
+  await later(100);
+  assert.deepEqual([sam.direct.state, sam.sender.resting], ["direct", true], "and no more when it was nothing");
+  await later(400, { flows: false });
   assert.equal(sam.direct.state, "returning");
   assert.deepEqual(sam.failures(), [["p2p:failed", { pair: "pair-1" }]]);
   assert.equal(sam.sender.resting, false);

@@ -125,7 +125,9 @@ test("each stream comes with its codec, its layer and the path in use, not one t
   const outgoing = report(...path("udp", "relay"), { id: "C", type: "codec", mimeType: "audio/opus" }, {
     id: "O", type: "outbound-rtp", mid: "0", codecId: "C", bytesSent: 500, packetsSent: 5, qualityLimitationReason: "cpu",
   }, { id: "R", type: "remote-inbound-rtp", localId: "O", packetsLost: 2, jitter: 0.01, roundTripTime: 0.2 });
+  const direct = { numbers: () => ({ framesDecoded: 0, bytes: 0, packets: 0, packetsLost: 0, now: null, rtt: 0 }) };
   const engine = {
+    direct,
     link: { closed: false, recv: { getStats: async () => incoming }, send: { getStats: async () => outgoing } },
     sender: { producers: [{ source: "microphone", producer: { kind: "audio", localId: "0", rtpParameters: {} } }] },
     receiver: { received: [{ layer: { spatial: 1, temporal: 0 }, producer: { participant_id: "tina", source: "camera", kind: "video" }, consumer: { track: { id: "track-1" } } }] },

@@ -21,7 +21,7 @@
  */
 
 const SOURCES = { microphone: "Voice", camera: "Camera", screen: "Screen", screen_audio: "Sound of the screen" };
-const PATHS = /** @type {Record<string, string>} */ ({ udp: "UDP", tcp: "TCP", relay: "by a relay" });
+const PATHS = /** @type {Record<string, string>} */ ({ udp: "UDP", tcp: "TCP", relay: "by a relay", direct: "directly" });
 const LIMITS = /** @type {Record<string, string>} */ ({
   cpu: "This device is busy: your picture is smaller than your camera gives.",
   bandwidth: "Your line is narrow: your picture is smaller than your camera gives.",

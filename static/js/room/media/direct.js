@@ -23,6 +23,7 @@ import { DirectNumbers } from "./direct_numbers.js";
 
 export const LOOK_EVERY = 100; // ms
 const STALLED = 350; // ms without a packet of what should come: the worker's path is there, so there is no need to hope
+const SUSPECT = 150; // ms without one: whoever hears nothing is likely not heard, so the worker is fed again meanwhile
 const CONNECT_WITHIN = 10_000; // ms, as an offer takes over a slow socket and the checks over a poor line
 const RETURN_WITHIN = 3000; // ms: then the worker's path is taken as it is
 const EARLY = 64; // signals kept of a pair that we were not told of yet
@@ -194,7 +195,9 @@ export class Direct {
     const bytes = steady.reduce((total, { producer }) => total + (this.#numbers.received(producer.source)?.bytesReceived ?? 0), 0);
     const now = this.#now();
     if (bytes !== this.#flow.bytes || !steady.length) this.#flow = { bytes, at: now };
-    else if (now - this.#flow.at >= STALLED) this.#fail();
+    const silent = now - this.#flow.at;
+    if (silent >= STALLED) this.#fail();
+    else this.#sender.rest(this.#theyShow && silent < SUSPECT);
   }
 
   /** @param {DirectLink} link @param {Map<string, number>} here what has come by the worker, by producer id */

@@ -19,7 +19,7 @@ export function lookIn(said) {
  * The layer that the worker would choose for that size is what is sent: there is nobody else to send another for.
  * @param {Source} source
  * @param {MediaStreamTrack} track
- * @param {Look | null | undefined} look undefined: not told yet
+ * @param {Look | null | undefined} look null: nobody looks; undefined: not told yet, and so not sent yet
  * @returns {import('./direct_link.js').Limits}
  */
 export function limitsFor(source, track, look) {
@@ -30,5 +30,5 @@ export function limitsFor(source, track, look) {
   const { width: wide = width, height: high = height } = look ?? {};
   const enough = encodings.find(({ scaleResolutionDownBy: down = 1 }) => Math.min((wide * down) / width, (high * down) / height) <= ENLARGED);
   const { scaleResolutionDownBy = 1, maxBitrate } = enough ?? best;
-  return { scaleResolutionDownBy, maxBitrate, active: look !== null };
+  return { scaleResolutionDownBy, maxBitrate, active: Boolean(look) };
 }

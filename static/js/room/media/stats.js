@@ -24,7 +24,7 @@
  * @property {number} [packetsDiscarded] that came too late
  * @property {{delay: number, played: number}} [buffer] of sound: seconds that all samples together waited, and how many they were
  * @property {number} [audioEnergy] the sum a receiver heard: rising means sound
- * @property {string | null} [path] 'udp', 'tcp' or 'relay'
+ * @property {string | null} [path] 'udp', 'tcp' or 'relay' to the worker; 'direct' past it
  * @property {number | null} [available] bit/s that the browser thinks it could send by this path
  * @property {string} [limitedBy] why our picture is less than the camera gives: 'none', 'cpu', 'bandwidth', 'other'
  */
@@ -57,11 +57,15 @@ function withDirect(stream, direct) {
   const { now, rtt, ...counts } = direct.numbers(stream.participant_id, stream.source, stream.direction);
   for (const key of /** @type {const} */ (["framesDecoded", "bytes", "packets", "packetsLost"])) stream[key] += counts[key];
   if (!now) return stream;
-  const { frameWidth = 0, frameHeight = 0, freezeCount = 0, totalAudioEnergy } = now;
+  const { frameWidth = 0, frameHeight = 0, freezeCount = 0, framesPerSecond = 0, totalAudioEnergy = 0 } = now;
   const { jitter = 0 } = stream.direction === "recv" ? now : (now.remote ?? {});
+  const { jitterBufferDelay = 0, jitterBufferEmittedCount = 0 } = now;
+  const { audioEnergy, buffer } = stream;
   return {
-    ...stream, frameWidth, frameHeight, jitter, rtt, freezeCount: stream.freezeCount + freezeCount,
-    ...(totalAudioEnergy === undefined ? {} : { audioEnergy: (stream.audioEnergy ?? 0) + totalAudioEnergy }),
+    ...stream, frameWidth, frameHeight, jitter, rtt, freezeCount: stream.freezeCount + freezeCount, fps: framesPerSecond,
+    layer: null, path: "direct",
+    ...(audioEnergy === undefined ? {} : { audioEnergy: audioEnergy + totalAudioEnergy }),
+    ...(buffer ? { buffer: { delay: buffer.delay + jitterBufferDelay, played: buffer.played + jitterBufferEmittedCount } } : {}),
   };
 }
 
