@@ -113,6 +113,7 @@ test("a poor line is told after three judgements that say so, and taken back aft
     session, room,
     connection: { request: async (event, data) => requests.push([event, data]) },
     engine: {
+      direct: { state: "off", numbers: () => ({ framesDecoded: 0, bytes: 0, packets: 0, packetsLost: 0, now: null, rtt: 0 }) },
       link: { closed: false, recv: { getStats: async () => stats() }, send: { getStats: async () => new Map() } },
       sender: { producers: [] },
       receiver: { received: [{ layer: null, producer: { participant_id: "tina", source: "camera", kind: "video", paused: false }, consumer: { track: { id: "t" } } }] },
