@@ -240,6 +240,7 @@ SFU_CONTROL_SECRET = env("SFU_CONTROL_SECRET") or secrets.token_urlsafe(16)
 SFU_LISTEN_IP = env("SFU_LISTEN_IP", "0.0.0.0")  # noqa: S104  media come from anywhere
 SFU_ANNOUNCED_IPS = env_list("SFU_ANNOUNCED_IPS")
 SFU_PORT = env_int("SFU_PORT", 40000)
+SFU_ROOM_PEERS = env_int("SFU_ROOM_PEERS", 500)  # of one room that a worker takes; more go to further workers
 SFU_REGION = env("SFU_REGION", "local")
 TURN_URLS = env_list("TURN_URLS")
 TURN_SECRET = env("TURN_SECRET")

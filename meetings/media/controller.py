@@ -22,6 +22,7 @@ from meetings.hub import Hub, Hubs, process_hubs
 from meetings.media.placement import Placement, Placements
 from meetings.media.pool import WorkerPool
 from meetings.media.room_media import RoomMedia
+from meetings.media.seats import Seats
 from sfu.protocol import EVENTS, HEARTBEAT_EVERY, HEARTBEAT_EXPIRES, Heartbeat, InvalidRequest, Request
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class MediaController:
 
     def __init__(self, redis: Redis, name: str = "") -> None:
         self.placements = Placements(redis, settings.SFU_REGION)
+        self.seats = Seats(self.placements, settings.SFU_ROOM_PEERS)
         self.pool = WorkerPool(
             secret=settings.SFU_CONTROL_SECRET,
             name=name or f"web-{socket.gethostname()}-{os.getpid()}",
@@ -57,7 +59,7 @@ class MediaController:
         """The media of the hub's room; made when there is none."""
         room = self.rooms.get(hub.code)
         if room is None:
-            room = self.rooms[hub.code] = RoomMedia(hub, self.placements, self.pool)
+            room = self.rooms[hub.code] = RoomMedia(hub, self.placements, self.seats, self.pool)
         if self._looking is None:
             self._trusted_from = time.monotonic() + TRUST_AFTER
             self._looking = asyncio.create_task(self._look(), name="media workers")
@@ -98,6 +100,8 @@ class MediaController:
         for room in self.rooms.values():
             if room.placement == worker:
                 room.recover()
+            elif worker in room.edges.clients:
+                room.lose_edge(worker)
 
     async def _look(self) -> None:
         while True:
@@ -120,6 +124,7 @@ class MediaController:
         gone: set[Placement] = set()
         for code, room in list(self.rooms.items()):
             mine, stored = room.placement, current.get(code)
+            gone |= {edge for edge in room.edges.clients if self._is_gone(edge, workers, now)}
             if mine is None:
                 continue  # nobody needs media yet, or it is being looked for
             if stored is not None and stored != mine:
@@ -127,7 +132,7 @@ class MediaController:
             elif self._is_gone(mine, workers, now):
                 gone.add(mine)
             elif stored is None or keep_all:
-                await self.placements.keep(code, mine)
+                await room.keep(mine)
         self._tell_busy(workers, now)
         for worker in gone:
             log.warning("Media worker %s has no heartbeat any more", worker.worker_id)

@@ -108,6 +108,7 @@ async def room_ended(room: Room) -> None:
     except InvalidRequest as error:
         log.info("Room %s had no media when it ended: %s", room.code, error)
     await media.placements.forget(room.code)
+    await media.seats.forget(room.code)
 
 
 # --- what a host takes away ------------------------------------------------------------------------------------------

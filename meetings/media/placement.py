@@ -87,14 +87,14 @@ class Placements:
         return found
 
     async def current(self, room: str) -> Placement | None:
-        return _decode(await self.redis.get(PLACEMENT_KEY.format(room=room)))
+        return decode(await self.redis.get(PLACEMENT_KEY.format(room=room)))
 
     async def current_of(self, rooms: list[str]) -> dict[str, Placement | None]:
         """The placements of many rooms by one question."""
         if not rooms:
             return {}
         values = await self.redis.mget([PLACEMENT_KEY.format(room=room) for room in rooms])
-        return {room: _decode(value) for room, value in zip(rooms, values, strict=True)}
+        return {room: decode(value) for room, value in zip(rooms, values, strict=True)}
 
     async def find(self, room: str) -> Placed | None:
         """Where the room is now, if its worker's heartbeat is fresh; nothing is placed for this."""
@@ -109,12 +109,14 @@ class Placements:
 
         `unreachable` are workers that this process found gone before their heartbeats expired.
         """
-        workers = await self._reachable(unreachable)
+        workers = await self.reachable(unreachable)
         asked_again = False
         while True:
             current = await self.current(room)
             if current is None:
-                worker_id = choose_worker(room, [_candidate(heartbeat) for heartbeat in workers.values()], self.region)
+                worker_id = choose_worker(
+                    room, [Candidate.of(heartbeat) for heartbeat in workers.values()], self.region
+                )
                 if worker_id is None:
                     return None
                 placement = Placement(worker_id, workers[worker_id].epoch)
@@ -127,10 +129,11 @@ class Placements:
             if asked_again:
                 await self.give_up(room, current, "worker_lost")
             else:  # the worker may have started, and been chosen by another process, since we looked
-                workers = await self._reachable(unreachable)
+                workers = await self.reachable(unreachable)
                 asked_again = True
 
-    async def _reachable(self, unreachable: Collection[Placement]) -> dict[str, Heartbeat]:
+    async def reachable(self, unreachable: Collection[Placement]) -> dict[str, Heartbeat]:
+        """The workers whose heartbeat is fresh, but for those."""
         workers = await self.workers()
         return {
             worker_id: heartbeat
@@ -146,7 +149,7 @@ class Placements:
     async def give_up(self, room: str, placement: Placement, reason: str) -> bool:
         """Take this very placement away. False: another process did so before."""
         order = msgspec.json.encode(Order(reason, placement.epoch))
-        return bool(await self._give_up(keys=self._keys(room), args=[_encode(placement), order, KEPT]))
+        return bool(await self._give_up(keys=self._keys(room), args=[encode(placement), order, KEPT]))
 
     async def order_restart(self, room: str, reason: str) -> bool:
         """Somebody joined a room that has no worker: when it gets one, its clients must hear. False: it has one."""
@@ -170,16 +173,12 @@ class Placements:
 
     async def _write(self, room: str, placement: Placement) -> bool:
         key = PLACEMENT_KEY.format(room=room)
-        return bool(await self.redis.set(key, _encode(placement), nx=True, ex=KEPT))
+        return bool(await self.redis.set(key, encode(placement), nx=True, ex=KEPT))
 
 
-def _encode(placement: Placement) -> bytes:
+def encode(placement: Placement) -> bytes:
     return msgspec.json.encode(placement)
 
 
-def _decode(value: bytes | str | None) -> Placement | None:
+def decode(value: bytes | str | None) -> Placement | None:
     return msgspec.json.decode(value, type=Placement) if value else None
-
-
-def _candidate(heartbeat: Heartbeat) -> Candidate:
-    return Candidate(heartbeat.worker_id, heartbeat.peers, heartbeat.load, heartbeat.region, heartbeat.draining)

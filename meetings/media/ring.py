@@ -11,12 +11,18 @@ from __future__ import annotations
 import bisect
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from sfu.protocol import Heartbeat
+
 VIRTUAL_NODES = 150  # points a worker: the shares of the circle then differ by about 8 % (1 / sqrt(150))
 SLACK = 0.25  # a worker may have this much more than the mean before it is passed over
+ALONE = 25  # people of a room below which it stays on one worker, however busy that is: a class, not an event
+# Share of a worker's core above which a large room's next people go to another: those who came last are not in it yet,
+# and above 0.7 packets are delayed.
+BUSY = 0.6
 HOT = 0.85  # share of a worker's core: above it, any cooler worker is better, even one in another region
 
 
@@ -29,6 +35,10 @@ class Candidate:
     load: float = 0.0  # share of one core, 0 to 1
     region: str = ""
     draining: bool = False
+
+    @classmethod
+    def of(cls, heartbeat: Heartbeat) -> Candidate:
+        return cls(heartbeat.worker_id, heartbeat.peers, heartbeat.load, heartbeat.region, heartbeat.draining)
 
 
 def _point(text: str) -> int:
@@ -82,6 +92,39 @@ def _first_within_bound(room: str, pool: Sequence[Candidate]) -> str:
         if peers[worker] < bound:
             return worker
     raise AssertionError("The least loaded worker is below the bound, because the bound is above the mean.")
+
+
+def shares(
+    room: str, home: str, candidates: Sequence[Candidate], *, present: Collection[str], most: int
+) -> list[tuple[str, int]]:
+    """How many of a large room's people each worker may have, in the order in which they are to be filled.
+
+    First the room's home, then the workers where some of its people are already (`present`), so that it is on few;
+    then others by the ring, those of home's region and within the load bound first. A busy worker takes nobody more,
+    but home always takes a class's worth. Those with 0 keep whom they have.
+    """
+    by_id = {candidate.worker_id: candidate for candidate in candidates}
+    region = by_id[home].region if home in by_id else ""
+    bound = load_bound(sum(candidate.peers for candidate in candidates), max(1, len(candidates)))
+    walk = {worker: place for place, worker in enumerate(_ring(frozenset(by_id)).walk(room))}
+
+    def order(worker: Candidate) -> tuple[bool, bool, bool, bool, int]:
+        return (
+            worker.worker_id != home,
+            worker.worker_id not in present,
+            worker.region != region,
+            worker.peers >= bound,
+            walk[worker.worker_id],
+        )
+
+    def share(worker: Candidate) -> int:
+        if worker.draining:
+            return 0
+        if worker.load < BUSY:
+            return most
+        return min(ALONE, most) if worker.worker_id == home else 0
+
+    return [(worker.worker_id, share(worker)) for worker in sorted(candidates, key=order)]
 
 
 def load_bound(total: int, workers: int) -> int:

@@ -19,9 +19,11 @@ from meetings import background
 from meetings.errors import CLOSE_COME_AGAIN, Refused
 from meetings.hub import Hub
 from meetings.media.announce import Announcer
+from meetings.media.edges import Edges
 from meetings.media.hooks import on_media_restart, on_recording_failed, on_recording_found
 from meetings.media.placement import Order, Placed, Placement, Placements
 from meetings.media.pool import WorkerPool
+from meetings.media.seats import Seats
 from meetings.media.session_media import SessionMedia
 from meetings.session import RoomSession
 from meetings.wire import Frame
@@ -58,13 +60,14 @@ REMEMBERED = 256  # producers that closed lately
 
 
 class RoomMedia:
-    def __init__(self, hub: Hub, placements: Placements, pool: WorkerPool) -> None:
+    def __init__(self, hub: Hub, placements: Placements, seats: Seats, pool: WorkerPool) -> None:
         self.hub = hub
         self.code = hub.code
         self.announcer = Announcer(hub)
         self.speaking: Frame | None = None  # what was told last of who speaks; None: nobody does
         self.placement: Placement | None = None
         self.client: WorkerClient | None = None
+        self.edges = Edges(hub.code, seats, pool)
         self.peers: dict[str, SessionMedia] = {}
         self._placements = placements
         self._pool = pool
@@ -82,17 +85,27 @@ class RoomMedia:
     # --- asking the worker -------------------------------------------------------------------------------------------
 
     async def request(self, request: Request, *, anew: bool = False) -> Any:
-        """Ask the room's worker. Raises Refused. `anew`: look first whether the room has been moved meanwhile."""
+        """Ask the worker that the peer in it is on, if he is of this process; else the room's home, which passes it on.
+
+        Raises Refused. `anew`: look first whether the room has been moved meanwhile.
+        """
         client = self.client
         if anew or client is None or client.closed:
             client = await self.ready()
         try:
+            at = self._at(request)
+            if at is not None:
+                client = await self.edges.client(at)
             return await client.request(request)
         except InvalidRequest as error:
             raise refused(error) from error
 
+    def _at(self, request: Request) -> Placement | None:
+        media = self.peers.get(getattr(request, "peer", ""))
+        return media.at if media is not None else None
+
     async def ready(self) -> WorkerClient:
-        """The connection to the worker that has the room, with the room open there. Raises Refused."""
+        """The connection to the room's home, with the room open there. Raises Refused."""
         async with self._opening:
             if self.client is not None and not self.client.closed and await self._is_here():
                 return self.client
@@ -106,12 +119,17 @@ class RoomMedia:
         try:
             current = await self._placements.current(self.code)
             if current is None:  # Redis lost it, and what was being recorded; the room has not moved
-                await self._placements.keep(self.code, self.placement)
+                await self.keep(self.placement)
                 current = await self._placements.current(self.code)
                 await self._ask_what_is_recorded()
         except (RedisError, OSError):
             return True  # the media go on without Redis
         return current == self.placement
+
+    async def keep(self, home: Placement) -> None:
+        """Where the room and its people are, put back if Redis has lost it, and kept from expiring."""
+        await self._placements.keep(self.code, home)
+        await self.edges.keep({peer: media.at or home for peer, media in self.peers.items()})
 
     async def _ask_what_is_recorded(self) -> None:
         assert self.client is not None
@@ -141,11 +159,15 @@ class RoomMedia:
             self._tell_speakers(SpeakersChanged(room=self.code, speaker=None, levels={}))
         client = await self._pool.client(placed)
         state: RoomState = await client.request(OpenRoom(room=self.code))
+        self.edges.home_is(placed, same=same)
         if not same:
             for media in self.peers.values():
                 media.forget()
-        sessions = list(self.peers.values())
-        peers = await asyncio.gather(*[client.request(self._open_peer(media)) for media in sessions])
+        # The same home knows nothing of those on edges that they would have to hear.
+        sessions = [media for media in self.peers.values() if not same or media.at is None or media.waiting]
+        peers = await asyncio.gather(
+            *[self._open_peer_at(m, client, placed.placement, sit=not same or m.waiting) for m in sessions]
+        )
         void = [media for media, peer in zip(sessions, peers, strict=True) if not media.adopt(peer)]
         self.placement, self.client = placed.placement, client
         order = await self._placements.order(self.code)
@@ -160,6 +182,23 @@ class RoomMedia:
                 media.session.close(CLOSE_COME_AGAIN)
             media.waiting = False
         return client
+
+    async def _open_peer_at(
+        self, media: SessionMedia, client: WorkerClient, home: Placement, *, sit: bool = True
+    ) -> PeerState:
+        """On the worker that this person is on; found first, if `sit`. Raises InvalidRequest: it is home that fails."""
+        if sit:
+            await self.edges.sit(media, home)
+        if media.at is not None:
+            try:
+                edge = await self.edges.client(media.at)
+                state: PeerState = await edge.request(self._open_peer(media))
+                return state
+            except InvalidRequest as error:
+                log.warning("%s cannot be on %s: %s", media.peer, media.at.worker_id, error)
+                media.at = None
+        at_home: PeerState = await client.request(self._open_peer(media))
+        return at_home
 
     def _open_peer(self, media: SessionMedia) -> OpenPeer:
         return OpenPeer(room=self.code, peer=media.peer, name=media.session.participant.name)
@@ -204,11 +243,21 @@ class RoomMedia:
         if self._recovery is None or self._recovery.done():
             self._recovery = asyncio.create_task(self._recover(), name=f"media of {self.code}")
 
+    def lose_edge(self, edge: Placement) -> None:
+        """A further worker is gone, or has lost the room's home: those on it are opened again, there or elsewhere."""
+        self.edges.clients.pop(edge, None)
+        self.edges.lost.add(edge)
+        self.recover()
+
     async def _recover(self) -> None:
         wait = RETRY_FIRST
         while self.peers:
             try:
                 await self.ready()
+                while self.edges.lost:
+                    edge = next(iter(self.edges.lost))
+                    await asyncio.gather(*[self._sit_again(m) for m in self.peers.values() if m.at == edge])
+                    self.edges.lost.discard(edge)
                 return
             except (Refused, RedisError, OSError) as error:
                 log.debug("Room %s has no media yet: %s", self.code, error)
@@ -217,6 +266,18 @@ class RoomMedia:
             await asyncio.sleep(wait)
             wait = min(wait * 2, RETRY_MOST)
 
+    async def _sit_again(self, media: SessionMedia) -> None:
+        """Only this person's media were there, so only he is told."""
+        client, home = self.client, self.placement
+        if client is None or home is None:
+            raise Refused("media_unavailable", "The room is being moved.")
+        try:
+            state = await self._open_peer_at(media, client, home)
+        except InvalidRequest as error:
+            raise refused(error) from error
+        if not media.adopt(state):
+            await media.session.send("media:restart", self._restart(client, "worker_lost"))
+
     # --- people ------------------------------------------------------------------------------------------------------
 
     async def join(self, media: SessionMedia) -> PeerState | None:
@@ -224,14 +285,16 @@ class RoomMedia:
         self.peers[media.peer] = media
         try:
             async with asyncio.timeout(JOIN_WITHIN):
-                await self.ready()
+                client = await self.ready()
+                assert self.placement is not None
+                await self.edges.sit(media, self.placement)
                 if media.session.replaces:
-                    await self._close_peer(media.peer, "replaced")
-                state: PeerState = await self.request(self._open_peer(media))
+                    await self._close_peer(media.peer, "replaced", media.at)
+                state = await self._open_peer_at(media, client, self.placement, sit=False)
                 media.adopt(state)
                 await self._list(media.peer, state)
                 return state
-        except (Refused, TimeoutError, RedisError, OSError) as error:
+        except (Refused, InvalidRequest, TimeoutError, RedisError, OSError) as error:
             log.info("%s joined %s without media: %s", media.peer, self.code, error)
             media.session.after_answer(lambda: self._wait(media))
             return None
@@ -251,44 +314,54 @@ class RoomMedia:
         """For good. Not when another socket of the same person has taken over."""
         if self.peers.get(media.peer) is media:
             del self.peers[media.peer]
-            await self._close_peer(media.peer, reason)
+            await self._close_peer(media.peer, reason, media.at)
+            await self.edges.leave(media.peer)
 
     async def disconnect(self, media: SessionMedia) -> None:
         """The socket went: the peer stays for its lease."""
         if self.peers.get(media.peer) is media:
             del self.peers[media.peer]
-            await self.try_request(ReleasePeer(room=self.code, peer=media.peer))
+            await self.try_request(ReleasePeer(room=self.code, peer=media.peer), media.at)
 
     async def close_peer(self, peer: str, reason: str) -> None:
         """Somebody's, wherever the socket is."""
         self.peers.pop(peer, None)
         await self._close_peer(peer, reason)
+        await self.edges.leave(peer)
 
-    async def _close_peer(self, peer: str, reason: str) -> None:
-        await self.try_request(ClosePeer(room=self.code, peer=peer, reason=reason))
+    async def _close_peer(self, peer: str, reason: str, at: Placement | None = None) -> None:
+        await self.try_request(ClosePeer(room=self.code, peer=peer, reason=reason), at)
 
-    async def try_request(self, request: Request) -> None:
+    async def try_request(self, request: Request, at: Placement | None = None) -> None:
         """Ask what need not be done when it cannot be: the worker is gone, or has done it already.
 
-        A worker that hangs does it when it goes on; leaving a class does not wait for that.
+        A worker that hangs does it when it goes on; leaving a class does not wait for that. `at`: the worker of one who
+        is not among ours any more.
         """
-        if self.client is not None and not self.client.closed:
+        at = at or self._at(request)
+        client = self.client if at is None else self.edges.clients.get(at)
+        if client is not None and not client.closed:
             try:
-                await self.client.request(request, timeout=PATIENCE)
+                await client.request(request, timeout=PATIENCE)
             except InvalidRequest as error:
                 log.debug("%s: %s", type(request).__name__, error)
 
     def reset(self) -> None:
         """The class has ended: its room is closed by the process that ended it. Another class may come."""
         self.placement, self.client, self.speaking = None, None, None
+        self.edges.reset()
         self.peers = {}
 
     async def close(self) -> None:
         """This process has nobody in the room any more."""
-        release = asyncio.create_task(self.try_request(ReleaseRoom(room=self.code)))  # nobody waits for a worker here
+        release = asyncio.create_task(self._release())  # nobody waits for a worker here
         self._last_words.add(release)
         release.add_done_callback(self._last_words.discard)
         await background.end([self._hearing, self._recovery])
+
+    async def _release(self) -> None:
+        await self.try_request(ReleaseRoom(room=self.code))
+        await self.edges.release()
 
     # --- what the worker tells ---------------------------------------------------------------------------------------
 
@@ -359,7 +432,10 @@ class RoomMedia:
         finds in the answer of its join that none of its media are alive.
         """
         media = self.peers.get(event.peer)
-        if media is not None and event.reason not in ASKED_FOR:
+        if media is not None and event.reason == "home_lost":
+            if media.at is not None:
+                self.lose_edge(media.at)
+        elif media is not None and event.reason not in ASKED_FOR:
             media.forget()
             media.session.close(CLOSE_COME_AGAIN)
 

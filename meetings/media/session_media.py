@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from meetings.errors import Refused
+from meetings.media.placement import Placement
 from meetings.session import RoomSession
 from sfu.protocol import Direction, PeerState, Source
 
@@ -20,6 +21,7 @@ class SessionMedia:
     def __init__(self, room: RoomMedia, session: RoomSession) -> None:
         self.room = room
         self.session = session
+        self.at: Placement | None = None  # the worker of a large room that this person is on; None: the room's home
         self.transports: dict[str, Direction] = {}
         self.producers: dict[str, Source] = {}
         self.consumers: dict[str, str] = {}  # consumer_id -> producer_id
