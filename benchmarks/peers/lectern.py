@@ -14,6 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import redis
+
 from benchmarks.media_source import AUDIO_SSRC, LAYERS, VIDEO_SSRC, Offer, Source
 from benchmarks.peers import Participant, Received, die_with_parent, free_port, own_address, pin
 from benchmarks.peers.doors import LecternDoor, dtls_parameters, worker_address
@@ -35,17 +38,18 @@ class Lectern:
         self.producers: list[str] = []
         self.capabilities: dict[str, Any] = {}
         self.receivers = 0
+        self.secret = secrets.token_hex(16)
         self.meetings: dict[int, list[tuple[int, str]]] = defaultdict(list)  # (participant, producer) of each room
 
     def start(self, core: int) -> None:
         folder = Path(self.cleanup.enter_context(tempfile.TemporaryDirectory()))
-        redis = self.cleanup.enter_context(running_redis(folder))
-        port, secret = free_port(), secrets.token_hex(16)
+        server = self.cleanup.enter_context(running_redis(folder))
+        port, secret = free_port(), self.secret
         environ = {
             **os.environ,
             "SFU_WORKER_ID": "bench", "SFU_PORT": str(free_port()), "SFU_LISTEN_IP": "0.0.0.0",  # noqa: S104
             "SFU_ANNOUNCED_IPS": own_address(), "SFU_CONTROL_PORT": str(port), "SFU_CONTROL_SECRET": secret,
-            "REDIS_URL": redis.url, "LECTERN_DATA": str(folder), "LOG_FORMAT": "json",
+            "REDIS_URL": server.url, "LECTERN_DATA": str(folder), "LOG_FORMAT": "json",
         }  # fmt: skip
         self.log = folder / "worker.log"
         with self.log.open("wb") as log:
@@ -53,7 +57,7 @@ class Lectern:
                 [sys.executable, "-m", "sfu"], env=environ, stderr=log, preexec_fn=die_with_parent
             )
         self.pid = self.process.pid
-        self.control_port, self.secret = port, secret
+        self.control_port, self.redis_url = port, server.url
         self.client = self.loop.run_until_complete(self._connect(port, secret))
         pin(self.pid, core)
         self.capabilities = self.client.welcome.rtp_capabilities
@@ -72,6 +76,18 @@ class Lectern:
 
     def ask(self, request: protocol.Request) -> Any:
         return self.loop.run_until_complete(self.client.request(request))
+
+    def heartbeat(self) -> protocol.Heartbeat:
+        """The newest: at most a second old."""
+        with redis.Redis.from_url(self.redis_url) as connection:
+            value: Any = connection.get(protocol.HEARTBEAT_KEY.format(worker_id="bench"))
+        return msgspec.json.decode(value, type=protocol.Heartbeat)
+
+    def be_edge_of(self, home: Lectern) -> None:
+        """The room is at home on that worker, and on this one besides."""
+        where = protocol.Home(control=f"127.0.0.1:{home.control_port}", epoch=home.client.welcome.epoch)
+        self.ask(protocol.OpenRoom(room=ROOM, home=where))
+        self.producers = home.producers
 
     def _transport(self, peer: str, direction: protocol.Direction, client: Client, room: str = ROOM) -> str:
         self.ask(protocol.OpenPeer(room=room, peer=peer))
