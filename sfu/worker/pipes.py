@@ -225,7 +225,11 @@ class Pipes:
         peer = getattr(request, "peer", None)
         if isinstance(request, PASSED_ON) and peer not in spread.router.peers and peer in spread.far_peers:
             return _passed_on(spread.far_peers[peer], request)
-        return self._serve(spread, request, verb) if isinstance(request, _SPREAD) else verb()
+        if not isinstance(request, _SPREAD):
+            return verb()
+        if isinstance(request, p.CreateConsumer) and request.producer_id in spread.router.producers:
+            return verb()  # as most are: what is here already needs nobody else
+        return self._serve(spread, request, verb)
 
     async def _serve(self, spread: SpreadRoom, request: Request, verb: Callable[[], Answer]) -> Struct:
         now = asyncio.get_running_loop().time()

@@ -75,7 +75,9 @@ json = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
     max_leaves=12,
 )
-methods = st.sampled_from(["hello", "room.open", "peer.open", "transport.create", "recording.mark", "stats", "x"])
+methods = st.sampled_from(
+    ["hello", "room.open", "peer.open", "transport.create", "recording.mark", "stats", "pipe.bring", "pipe.open", "x"]
+)
 almost = st.fixed_dictionaries(
     {"id": st.integers() | json, "request": st.fixed_dictionaries({"method": methods | json, "room": json})}
 )
