@@ -55,6 +55,7 @@ def _decoded(value: bytes) -> Heartbeat | None:
 WORKER_COUNTERS = (
     ("packet", "Media packets sent to receivers.", "packets_forwarded"),
     ("packet_bytes", "Bytes of those packets.", "bytes_forwarded"),
+    ("packet_piped", "Media packets sent to other workers, for rooms that are on several.", "packets_piped"),
     ("retransmission", "Packets sent to receivers again.", "retransmissions"),
     ("sfu_worker_restarts", "Times that a media worker of this id began anew.", "restarts"),
 )
