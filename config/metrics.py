@@ -84,13 +84,22 @@ WORKER_HISTOGRAMS = (
 )
 
 
+# (name, help, the field of `Heartbeat`)
+WORKER_GAUGES = (
+    ("sfu_load", "Share of one core that a media worker uses.", "load"),
+    ("sfu_peers", "Peers of a media worker.", "peers"),
+    ("sfu_memory_bytes", "Resident memory of a media worker.", "memory"),
+    ("sfu_descriptors", "Open files and sockets of a media worker.", "descriptors"),
+    ("sfu_tasks", "Tasks of a media worker's event loop.", "tasks"),
+)
+
+
 def worker_metrics(beats: list[Heartbeat]) -> Iterable[Metric]:
-    load = GaugeMetricFamily("lectern_sfu_load", "Share of one core that a media worker uses.", labels=["worker"])
-    peers = GaugeMetricFamily("lectern_sfu_peers", "Peers of a media worker.", labels=["worker"])
-    for beat in beats:
-        load.add_metric([beat.worker_id], beat.load)
-        peers.add_metric([beat.worker_id], beat.peers)
-    yield from (load, peers)
+    for name, text, field in WORKER_GAUGES:
+        gauge = GaugeMetricFamily(f"lectern_{name}", text, labels=["worker"])
+        for beat in beats:
+            gauge.add_metric([beat.worker_id], getattr(beat, field))
+        yield gauge
     for name, text, key in WORKER_COUNTERS:
         counter = CounterMetricFamily(f"lectern_{name}", text, labels=["worker"])
         for beat in beats:

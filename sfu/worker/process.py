@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import resource
 import secrets
 import signal
@@ -61,6 +62,9 @@ class Worker:
             load=self.media.load(),
             peers=self.media.peer_count,
             draining=self.control.draining,
+            memory=resident_memory(),
+            descriptors=open_descriptors(),
+            tasks=len(asyncio.all_tasks()),
             counters={**self.media.counters(), **self.recorder.counters(), "restarts": self.heartbeats.restarts},
         )
 
@@ -126,6 +130,22 @@ async def run(settings: Settings) -> None:
         await asked_to_end.wait()
     finally:
         await worker.stop()
+
+
+def resident_memory() -> int:
+    """Bytes; 0 where there is no /proc."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def open_descriptors() -> int:
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return 0
 
 
 def raise_descriptor_limit() -> None:
