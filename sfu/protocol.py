@@ -426,7 +426,7 @@ class Heartbeat(Struct):
     load: float  # share of one core, 0 to 1
     peers: int
     draining: bool
+    counters: Json = {}  # since this epoch began, for /metrics: numbers, numbers by reason, sfu.core.counters.Histogram
     memory: int = 0  # resident, in bytes; this and the next two must stay level, however many come and go
     descriptors: int = 0  # open files and sockets
     tasks: int = 0
-    counters: Json = {}  # since this epoch began, for /metrics: numbers, numbers by reason, sfu.core.counters.Histogram

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from channels_redis.core import RedisChannelLayer
 
 from meetings.hub import Hubs
 from meetings.redis_client import connect
+from tests.meetings.daphne import Browser, Daphne, running_daphne
 from tests.meetings.world import Client, World
 
 
@@ -85,3 +87,26 @@ async def join(enter: Enter) -> Enter:
         return client
 
     return join_as
+
+
+@pytest.fixture
+def daphne(world: World, redis_settings: str, tmp_path: Path) -> Iterator[Daphne]:
+    with running_daphne(redis_settings, tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def browse(daphne: Daphne, world: World) -> AsyncIterator[Any]:
+    opened: list[Browser] = []
+
+    async def open_page(name: str = "Gus", *, role: str = "attendee", token: str = "", join: bool = True) -> Browser:
+        browser = await daphne.open(world.room.code, token or world.guest_token(name, role))
+        opened.append(browser)
+        if join:
+            answer = await browser.ask("room:join", {})
+            assert answer["ok"], answer
+        return browser
+
+    yield open_page
+    for browser in opened:
+        browser.socket.transport.abort()

@@ -3,113 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
-import json
-import os
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
-from django.conf import settings as django_settings
 
-from benchmarks.websocket import CLOSE, TEXT, WebSocket, connect, frame
+from benchmarks.websocket import CLOSE, TEXT, frame
 from meetings.database import in_database
 from meetings.live import LEASE, SHORT_LEASE
 from meetings.models import ChatMessage, Participant
 from meetings.redis_client import room_key
-from tests.database import database_url
+from tests.meetings.daphne import Browser, Daphne
 from tests.meetings.world import World
-from tests.redis_server import free_port
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass
-class Daphne:
-    port: int
-    process: subprocess.Popen[bytes]
-
-    def memory(self) -> int:
-        """Resident bytes."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) * 1024
-
-
-@pytest.fixture
-def daphne(world: World, redis_settings: str, tmp_path: Path) -> Iterator[Daphne]:
-    port = free_port()
-    environ = {
-        **os.environ,
-        "DATABASE_URL": database_url(),
-        "REDIS_URL": redis_settings,
-        "LECTERN_DATA": str(tmp_path),
-        "SECRET_KEY": django_settings.SECRET_KEY,
-        "ALLOWED_HOSTS": "127.0.0.1",
-    }
-    with (tmp_path / "daphne.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(port), "config.asgi:application"],
-            cwd=ROOT,
-            env=environ,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        yield Daphne(port, process)
-    finally:
-        process.kill()
-        process.wait()
-
-
-@dataclass
-class Browser:
-    socket: WebSocket
-    frames: list[dict[str, Any]] = field(default_factory=list)
-    ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-
-    async def ask(self, event: str, data: dict[str, Any]) -> dict[str, Any]:
-        number = next(self.ids)
-        self.socket.send({"id": number, "event": event, "data": data})
-        await until(lambda: any(f.get("ack") == number for f in self.frames))
-        return next(f for f in self.frames if f.get("ack") == number)
-
-    def said(self) -> list[str]:
-        return [f["data"]["message"] for f in self.frames if f.get("event") == "chat:message"]
-
-
-@pytest.fixture
-async def browse(daphne: Daphne, world: World) -> AsyncIterator[Any]:
-    opened: list[Browser] = []
-
-    async def open_page(name: str = "Gus", *, role: str = "attendee", token: str = "", join: bool = True) -> Browser:
-        frames: list[dict[str, Any]] = []
-        path = f"/ws/meetings/{world.room.code}/?token={token or world.guest_token(name, role)}"
-        socket = None
-        for _ in range(200):  # until Daphne listens
-            with contextlib.suppress(ConnectionError):
-                socket = await connect("127.0.0.1", daphne.port, path, lambda text: frames.append(json.loads(text)))
-                break
-            await asyncio.sleep(0.05)
-        assert socket is not None
-        browser = Browser(socket, frames)
-        opened.append(browser)
-        if join:
-            answer = await browser.ask("room:join", {})
-            assert answer["ok"], answer
-        return browser
-
-    yield open_page
-    for browser in opened:
-        browser.socket.transport.abort()
 
 
 async def closed_with(browser: Browser) -> int | None:
