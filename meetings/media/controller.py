@@ -133,22 +133,25 @@ class MediaController:
                 gone.add(mine)
             elif stored is None or keep_all:
                 await room.keep(mine)
-        self._tell_busy(workers, now)
+        await self._tell_busy(workers, now)
         for worker in gone:
             log.warning("Media worker %s has no heartbeat any more", worker.worker_id)
             await self.pool.drop(worker)
             self._broken(worker)
 
-    def _tell_busy(self, workers: dict[str, Heartbeat], now: float) -> None:
-        """To the people of this process in the rooms of a worker that is short of CPU."""
+    async def _tell_busy(self, workers: dict[str, Heartbeat], now: float) -> None:
+        """To the people of this process whose worker is short of CPU."""
         busy = {worker_id for worker_id, heartbeat in workers.items() if heartbeat.load >= BUSY}
         self._busy = {worker_id: self._busy.get(worker_id, 0) + 1 for worker_id in busy}
         self._told_busy = {code: at for code, at in self._told_busy.items() if now - at < TELL_AGAIN_AFTER}
         for code, room in self.rooms.items():
-            worker_id = room.placement.worker_id if room.placement else ""
-            if self._busy.get(worker_id, 0) >= BUSY_FOR and code not in self._told_busy:
-                self._told_busy[code] = now
-                room.hub.send_here("quality:warning", {"issue": "cpu"})
+            if code in self._told_busy:
+                continue
+            for media in list(room.peers.values()):
+                at = media.at or room.placement
+                if at is not None and self._busy.get(at.worker_id, 0) >= BUSY_FOR:
+                    self._told_busy[code] = now
+                    await media.session.send("quality:warning", {"issue": "cpu"})
 
     def _is_gone(self, worker: Placement, workers: dict[str, Heartbeat], now: float) -> bool:
         heartbeat = workers.get(worker.worker_id)

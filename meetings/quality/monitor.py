@@ -75,7 +75,7 @@ class Line:
         self._reported_at = now
         if report.path is not None and report.path != self.report.path:
             metrics.PATHS.labels(report.path).inc()
-        self.report, self.score = report, _score(report)
+        self.report, self.score = report, score_of(report)
         if self.score is not None:
             metrics.QUALITY_SCORE.observe(self.score)
         before = self.quality
@@ -96,11 +96,12 @@ class Line:
         return {"participant_id": self.participant_id, "quality": self.quality, **found}
 
 
-def _score(report: StatsReport) -> float | None:
+def score_of(report: StatsReport) -> float | None:
     """None: no voice was heard, or it is not known how it came."""
     if report.voice_loss is None or report.rtt is None:
         return None
-    return voice_score(rtt=report.rtt, jitter=report.jitter or 0.0, loss=report.voice_loss, buffer=report.voice_buffer)
+    rtt = report.rtt / 2 if report.path == "direct" else report.rtt  # there is no second half behind a server
+    return voice_score(rtt=rtt, jitter=report.jitter or 0.0, loss=report.voice_loss, buffer=report.voice_buffer)
 
 
 class Monitor:

@@ -27,7 +27,8 @@ OPUS_DELAY = 26.5  # ms: a frame of 20 and a look ahead of 6.5 (RFC 6716, 2)
 def voice_score(*, rtt: float, jitter: float, loss: float, buffer: float | None = None) -> float:
     """The score of the voices that somebody hears. Milliseconds; `loss` in percent, with what came too late.
 
-    `rtt`: to the server and back, which stands for the way from a speaker like oneself to the server and on.
+    `rtt`: to the server and back, which stands for the way from a speaker like oneself to the server and on. Where two
+    are connected directly, half of theirs.
     `buffer`: how long sound waits to be played; where it is not known, twice the jitter.
     """
     delay = rtt + (2 * jitter if buffer is None else buffer) + OPUS_DELAY

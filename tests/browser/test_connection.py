@@ -24,6 +24,7 @@ RTCPeerConnection.prototype.getStats = async function (...all) {
   return changed;
 };
 """
+WAYS = ("UDP", "directly")  # two who are alone may find a way past the worker
 
 
 def bars(viewer: Person, of: Person) -> Locator:
@@ -63,7 +64,7 @@ def test_bars_open_the_figures_and_a_poor_line_is_offered_sound_and_shown_to_the
     expect(panel.get_by_role("heading", name="Your connection")).to_be_visible()
     wait_until(lambda: "Mbit/s" in facts(panel).get("Received", "") or "kbit/s" in facts(panel).get("Received", ""),
                within=10, what="the figures")  # fmt: skip
-    assert facts(panel)["Path"] == "UDP"
+    assert facts(panel)["Path"] in WAYS
     assert facts(panel)["Round trip"].endswith(" ms")
     expect(panel.get_by_role("heading", name="Camera")).to_be_visible()
     shoot(student, "own")
@@ -95,7 +96,8 @@ def test_bars_open_the_figures_and_a_poor_line_is_offered_sound_and_shown_to_the
     shoot(teacher, "list")
     row.get_by_role("button", name=of_student).click()
     told = facts(teacher.testid("connection-panel"))
-    assert (told["Jitter"], told["Path"]) == ("130 ms", "UDP")
+    assert told["Jitter"] == "130 ms"
+    assert told["Path"] in WAYS
     assert told["Sound quality"].endswith(" of 4.4")
     shoot(teacher, "theirs")
     teacher.page.keyboard.press("Escape")

@@ -153,10 +153,10 @@ async def test_the_people_of_a_worker_that_is_short_of_cpu_are_told_once_a_minut
     media.rooms[world.room.code].placement = Placement("sfu-0", "epoch")
     beat = lambda load: {"sfu-0": Heartbeat("sfu-0", "epoch", "", [], "local", load, 1, draining=False)}  # noqa: E731
     for look, load in enumerate([0.99, 0.99, 0.99, 0.99, 0.5, 0.99, 0.99, 0.99, 0.99]):
-        media._tell_busy(beat(load), float(look))
+        await media._tell_busy(beat(load), float(look))
     assert await sam.quiet("quality:warning"), "busy for a moment is not short of CPU"
     for look in range(10, 20):
-        media._tell_busy(beat(0.99), float(look))
+        await media._tell_busy(beat(0.99), float(look))
     assert await sam.event("quality:warning") == {"issue": "cpu"}
     assert await sam.quiet("quality:warning")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import msgspec
 import pytest
 
 from meetings.messages import StatsReport
 from meetings.quality.judgement import Quality, Steady, quality_of
+from meetings.quality.monitor import score_of
 from meetings.quality.score import delay_impairment, loss_impairment, opinion_score, voice_score
 from meetings.quality.totals import Totals
 
@@ -76,6 +78,15 @@ def test_a_clean_network_sounds_better_than_4_3_and_each_fault_is_heard():
     assert voice_score(rtt=700, jitter=5, loss=0, buffer=60) < 3.0
     assert voice_score(rtt=40, jitter=150, loss=0) < clean
     assert voice_score(rtt=1e12, jitter=1e12, loss=100) == 1.0
+
+
+def test_a_direct_way_of_a_long_round_trip_sounds_better_than_two_such_ways_by_a_server():
+    report: dict[str, Any] = {"rtt": 400, "jitter": 5, "voice_loss": 0, "voice_buffer": 60}
+    by_server, direct = score_of(StatsReport(**report, path="udp")), score_of(StatsReport(**report, path="direct"))
+    assert by_server is not None
+    assert direct is not None
+    assert direct > by_server + 0.5
+    assert score_of(StatsReport(rtt=400)) is None, "no voice was heard"
 
 
 # --- the sums ---
