@@ -15,13 +15,13 @@ REPAIRED_RID = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
 ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
 TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
 VIDEO_ORIENTATION = "urn:3gpp:video-orientation"
 TIME_OFFSET = "urn:ietf:params:rtp-hdrext:toffset"
 ABS_CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 
 # uri, id, direction for audio, direction for video (seen from the router; None: not for that kind).
-# Id 7 is kept free for the dependency descriptor, which AV1 will need.
 _EXTENSIONS = (
     (MID, 1, "sendrecv", "sendrecv"),
     (RID, 2, None, "recvonly"),
@@ -30,6 +30,8 @@ _EXTENSIONS = (
     # Downwards only video takes part in congestion control: audio is small and never held back.
     (TRANSPORT_CC, 5, "recvonly", "sendrecv"),
     (AUDIO_LEVEL, 6, "sendrecv", None),
+    # For us alone: what AV1's receivers get is whole without it, and it is longer than our packets have room for.
+    (DEPENDENCY_DESCRIPTOR, 7, None, "recvonly"),
     (VIDEO_ORIENTATION, 8, None, "sendrecv"),
     (TIME_OFFSET, 9, None, "sendrecv"),
     (ABS_CAPTURE_TIME, 10, "sendrecv", "sendrecv"),
@@ -84,6 +86,8 @@ _ROUTER: Json = {
             103,
             {"packetization-mode": 1, "level-asymmetry-allowed": 1, "profile-level-id": "42e01f"},
         ),
+        *_video("video/VP9", 105, {"profile-id": 0}),
+        *_video("video/AV1", 107, {}),
     ],
     "headerExtensions": [
         {"kind": kind, "uri": uri, "preferredId": identifier, "preferredEncrypt": False, "direction": direction}

@@ -102,6 +102,22 @@ class DependencyDescriptor:
     active: int  # the decode targets that the sender is producing, a bit each
     key_frame: bool  # the structure is attached: this packet begins a key frame
 
+    # The payload has no numbers that would have to be written anew.
+    picture_id = tl0_picture_index = None
+    picture_id_at = tl0_picture_index_at = 0
+
+    @property
+    def begins_picture(self) -> bool:
+        return self.first_in_frame and self.spatial_id == 0
+
+    @property
+    def ends_layer(self) -> bool:
+        return self.last_in_frame
+
+    def lets_up(self, spatial: int, before: int, after: int) -> bool:
+        target = self.structure.best_target(spatial, after, self.active)
+        return target is not None and self.temporal_id <= before and self.can_switch_to(target)
+
     def needed_for(self, target: int) -> bool:
         return self.dtis[target] != NOT_PRESENT
 

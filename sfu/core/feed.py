@@ -310,8 +310,9 @@ class Feed:
             return
         segment = numbering.current
         assert segment is not None
+        octets = len(packet.data) - payload_offset(packet.data)
         self.packets += 1
-        self.octets += len(packet.data) - payload_offset(packet.data)
+        self.octets += octets
         if number <= before:
             self._send_late((packet, number, numbering.segment_of(number) or segment))
             return
@@ -320,8 +321,9 @@ class Feed:
         elif len(self._burst) >= MAX_BURST:
             self.close_burst()
         self._burst.append((packet, number, segment))
-        self._last = packet
-        self._last_segment = segment
+        if octets:
+            self._last = packet
+            self._last_segment = segment
 
     def _send_late(self, outgoing: Outgoing) -> None:
         """Only to those who were here before it: to others it would come under a number that they had already."""

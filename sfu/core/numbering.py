@@ -60,10 +60,8 @@ class Numbering:
         segment = self.current
         if segment is None:
             return None
-        if sequence < segment.first_in:
-            return self._late(segment, sequence)
-        out = sequence + segment.shift
-        if out > self.last_out:
+        out = sequence + segment.shift if sequence >= segment.first_in else self._late(segment, sequence)
+        if out is not None and out > self.last_out:
             self.last_out = out
         return out
 

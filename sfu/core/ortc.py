@@ -17,6 +17,7 @@ from sfu.core import h264
 from sfu.core.parameters import RtpCapabilities, RtpParameters, read, write
 from sfu.protocol import InvalidRequest, Json
 
+MAX_SPATIAL = 4  # no codec has more
 _SCALABILITY = re.compile(r"^[LS]([1-9]\d?)T([1-9]\d?)")
 
 
@@ -54,8 +55,20 @@ def validate_rtp_capabilities(capabilities: object) -> Json:
     return json
 
 
-def producer_type(parameters: Json) -> Literal["simple", "simulcast"]:
-    return "simulcast" if len(parameters["encodings"]) > 1 else "simple"
+def producer_type(parameters: Json) -> Literal["simple", "simulcast", "svc"]:
+    """Of validated or consumable parameters."""
+    if len(parameters["encodings"]) > 1:
+        return "simulcast"
+    found = _SCALABILITY.match(parameters["encodings"][0].get("scalabilityMode", ""))
+    layered = found is not None and max(int(found[1]), int(found[2])) > 1
+    in_one_stream = parameters["codecs"][0]["mimeType"].lower() in ("video/vp9", "video/av1")
+    return "svc" if layered and in_one_stream else "simple"
+
+
+def spatial_layers(encoding: Json) -> int:
+    """How many there may be in that one stream."""
+    found = _SCALABILITY.match(encoding.get("scalabilityMode", ""))
+    return min(MAX_SPATIAL, int(found[1])) if found else 1
 
 
 def producer_mapping(parameters: Json, capabilities: Json, *, ssrc: int) -> Json:

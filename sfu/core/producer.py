@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sfu.core import capabilities as extension_uris
 from sfu.core import layout, ortc
+from sfu.core.codec import Reader, reader
 from sfu.core.feed import NO_SHIFT, Feed
 from sfu.core.keyframes import NOT_BEFORE
 from sfu.core.layers import INACTIVE_AFTER, TOP, Layer
@@ -118,9 +119,21 @@ class Producer:
         self.closed = False
 
     def _make_layers(self, encodings: list[Json]) -> list[Layer]:
+        """A stream each, or all in one stream (SVC), where its packets tell which they are of."""
         for stream in self.streams:
             stream.layers = [Layer(stream, stream.index)]
-        return [stream.layers[0] for stream in self.streams]
+        described = extension_uris.DEPENDENCY_DESCRIPTOR in self.extension_ids
+        mime_type = self.mime_type.lower()
+        if len(self.streams) == 1 and (mime_type == "video/vp9" or (mime_type == "video/av1" and described)):
+            layers = self.streams[0].layers
+            for spatial in range(1, ortc.spatial_layers(encodings[0])):
+                layers.append(Layer(self.streams[0], spatial, spatial, below=layers[-1]))
+        return [layer for stream in self.streams for layer in stream.layers]
+
+    def new_reader(self) -> Reader | None:
+        if not self.is_video:
+            return None
+        return reader(self.mime_type, self.extension_ids.get(extension_uris.DEPENDENCY_DESCRIPTOR))
 
     # --- packets ---
 

@@ -322,7 +322,7 @@ class Router:
             consumer_id=consumer.id,
             producer_id=producer.id,
             kind=producer.kind,
-            type="simulcast" if len(producer.streams) > 1 else "simple",
+            type=ortc.producer_type(producer.consumable),
             rtp_parameters=parameters,
             producer_paused=producer.paused,
         )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sfu.core.descriptor import Descriptor
 from sfu.core.keyframes import KeyFrameRequests
 from sfu.core.layout import canonical, payload_offset
 from sfu.core.nack import NackGenerator
 from sfu.core.packet_cache import AUDIO_AGE, VIDEO_AGE, Packet, PacketCache
-from sfu.core.payload import is_keyframe
 from sfu.core.reports import Reception
 from sfu.core.rtcp import Nack, PictureLossIndication
 from sfu.core.rtp import Buffer, RtpHeader, SequenceUnwrapper
-from sfu.core.vp8 import Vp8Descriptor, key_frame_size, parse_vp8
+from sfu.core.vp8 import Vp8Descriptor
 
 if TYPE_CHECKING:
     from sfu.core.feed import Feed
@@ -50,6 +50,7 @@ class Stream:
         self.nack = NackGenerator()
         self.timestamp_shift = None
         self._picture: int | None = None
+        self._reader = self.producer.new_reader()
 
     def restart(self, now: float) -> bool:
         """The encoder began anew. False if it did so a moment ago: then the packet that says so is dropped."""
@@ -115,19 +116,13 @@ class Stream:
 
     def _take_over(self, data: Buffer, header: RtpHeader, sequence: int, now: float, arrived: float) -> Packet:
         producer = self.producer
-        vp8: Vp8Descriptor | None = None
+        descriptor: Descriptor | None = None
         key_frame = False
         layer, temporal = self.layers[0], 0
-        if producer.is_vp8:
-            vp8 = parse_vp8(data, header.payload_offset, header.payload_end)
-            if vp8 is not None:
-                temporal = vp8.temporal_id
-                if vp8.key_frame:
-                    key_frame = True
-                    start = header.payload_offset + vp8.frame_at
-                    layer.size = key_frame_size(data, start, header.payload_end) or layer.size
-        elif producer.is_video:
-            key_frame = is_keyframe(producer.mime_type, data, header.payload_offset, header.payload_end)
+        if self._reader is not None:
+            descriptor, key_frame = self._reader.read(data, header, self.layers)
+            if descriptor is not None:
+                layer, temporal = self.layers[min(descriptor.spatial_id, len(self.layers) - 1)], descriptor.temporal_id
         rewritten = canonical(
             data,
             header,
@@ -137,9 +132,9 @@ class Stream:
             numbered=producer.is_video,
             passed_on=producer.passed_on,
         )
-        if vp8 is not None and vp8.picture_id is not None:
-            self._extend_picture_id(rewritten, vp8)
-        packet = Packet(rewritten, sequence, header.timestamp, header.marker, key_frame, vp8, arrived)
+        if isinstance(descriptor, Vp8Descriptor) and descriptor.picture_id is not None:
+            self._extend_picture_id(rewritten, descriptor)
+        packet = Packet(rewritten, sequence, header.timestamp, header.marker, key_frame, descriptor, arrived)
         layer.received(temporal, len(rewritten), now)
         self.cache.add(packet)
         if key_frame:

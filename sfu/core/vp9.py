@@ -59,6 +59,17 @@ class Vp9Descriptor:
     key_frame: bool  # this packet begins a key frame in the lowest layer
     length: int  # bytes of the descriptor; the frame follows
 
+    @property
+    def begins_picture(self) -> bool:
+        return self.begins_frame and self.spatial_id == 0
+
+    @property
+    def ends_layer(self) -> bool:
+        return self.ends_frame
+
+    def lets_up(self, spatial: int, before: int, after: int) -> bool:
+        return self.switching_up and self.temporal_id <= before
+
 
 def parse_vp9(data: Buffer, offset: int, end: int) -> Vp9Descriptor:
     """The descriptor at `data[offset:end]`. Raises ParseError for what is malformed, nothing else."""

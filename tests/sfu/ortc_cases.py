@@ -9,7 +9,7 @@ PRODUCERS = 800
 RECEIVERS = 3  # of each producer
 SEED = 20_260_707
 CNAME = "a-peer"
-DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+
 
 AUDIO = [
     {"mimeType": "audio/opus", "clockRate": 48_000, "channels": 2, "parameters": {"useinbandfec": 1, "minptime": 10}},
@@ -113,7 +113,7 @@ def with_repairs(random: Random, codecs: list[dict], likely: float, name: str) -
 
 def uris() -> list[str]:
     ours = {extension["uri"] for extension in router_rtp_capabilities()["headerExtensions"]}
-    return [*sorted(ours), DEPENDENCY_DESCRIPTOR, "urn:of:nobody"]
+    return [*sorted(ours), "urn:of:nobody"]
 
 
 def encodings(random: Random) -> list[dict]:

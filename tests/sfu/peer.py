@@ -404,6 +404,11 @@ def simulcast_parameters(rids: tuple[str, ...] = ("q", "h", "f"), *, mid: str | 
     return _parameters(_video("video/VP8", VP8, VP8_RTX, {}), [{"rid": rid} for rid in rids], mid, "")
 
 
+def parameters_of(mime_type: str, payload_type: int, repair: int, parameters: Json) -> Json:
+    """A camera of that codec, without encodings yet."""
+    return _parameters(_video(mime_type, payload_type, repair, parameters), [], "1", "cname")
+
+
 def receiver_capabilities() -> Json:
     """Of a browser that takes all that the router has, as mediasoup-client tells it after `Device.load`."""
     capabilities = uris.router_rtp_capabilities()
