@@ -21,6 +21,7 @@ from sfu.protocol import Home, InvalidRequest, OpenRoom, ReleaseRoom
 log = logging.getLogger(__name__)
 
 EDGES_TRIED = 3  # for one person; then he is at home, however full that is
+OPEN_WITHIN = 1.5  # seconds: one that hangs must leave time to join on another
 PATIENCE = 1.0  # seconds for an answer that nothing depends on
 
 
@@ -71,7 +72,7 @@ class Edges:
             if placed is None:
                 raise InvalidRequest("media_unavailable", "The worker is gone.")
             client = await self._pool.client(placed)
-            await client.request(OpenRoom(room=self.code, home=self._home))
+            await client.request(OpenRoom(room=self.code, home=self._home), timeout=OPEN_WITHIN)
             self.clients[at] = client
             return client
 

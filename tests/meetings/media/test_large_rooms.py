@@ -97,6 +97,24 @@ async def test_when_home_is_killed_the_whole_class_moves_and_is_one_again(three,
     assert [len(restarts(person)) for person in (tina, sam, sue)] == [1, 1, 1]
 
 
+@pytest.mark.nightly
+async def test_an_edge_that_hangs_is_given_up_and_who_comes_meanwhile_sits_elsewhere(three, come, media, world):
+    tina, sam = await come("tina"), await come("sam")
+    await sam.produce("camera")
+    hanging = at(media, world, sam)
+    media._trusted_from = 0.0  # Redis has been there for long
+    three[hanging].freeze()
+    began = time.monotonic()
+    sue = await come("sue")
+    assert time.monotonic() - began < 2.5
+    assert sue.answer["rtp_capabilities"]
+    assert at(media, world, sue) != hanging
+    async with asyncio.timeout(10):
+        await sam.client.event("media:restart")
+    assert at(media, world, sam) != hanging
+    assert not restarts(tina)
+
+
 async def test_an_edge_that_is_asked_to_end_hands_its_people_on(three, come, media, world):
     tina, sam = await come("tina"), await come("sam")
     edge = at(media, world, sam)
