@@ -100,25 +100,24 @@ def shares(
     """How many of a large room's people each worker may have, in the order in which they are to be filled.
 
     First the room's home, then the workers where some of its people are already (`present`), so that it is on few;
-    then others by the ring, those of home's region and within the load bound first. A busy worker takes nobody more,
-    but home always takes a class's worth. Those with 0 keep whom they have.
+    then others by the ring, those within the load bound first. All in home's region: the pipes between them want a
+    LAN. A busy worker takes nobody more, but home always takes a class's worth. Those with 0 keep whom they have.
     """
     by_id = {candidate.worker_id: candidate for candidate in candidates}
     region = by_id[home].region if home in by_id else ""
     bound = load_bound(sum(candidate.peers for candidate in candidates), max(1, len(candidates)))
     walk = {worker: place for place, worker in enumerate(_ring(frozenset(by_id)).walk(room))}
 
-    def order(worker: Candidate) -> tuple[bool, bool, bool, bool, int]:
+    def order(worker: Candidate) -> tuple[bool, bool, bool, int]:
         return (
             worker.worker_id != home,
             worker.worker_id not in present,
-            worker.region != region,
             worker.peers >= bound,
             walk[worker.worker_id],
         )
 
     def share(worker: Candidate) -> int:
-        if worker.draining:
+        if worker.draining or worker.region != region:
             return 0
         if worker.load < BUSY:
             return most

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from sfu.client import WorkerClient
 from sfu.core.pipe import Pipe, PipeConsumer, PipeProducer
 from sfu.core.router import Router
-from sfu.protocol import InvalidRequest, Json, ProducerInfo, RoomState
+from sfu.protocol import InvalidRequest, ProducerInfo, RoomState
 from sfu.worker.pipe_messages import Bring, Closed, Drop, Layers, Paused, PipeRequest, Voices, Want
 
 if TYPE_CHECKING:
@@ -193,12 +193,6 @@ class SpreadRoom:
         known = {info.producer_id for info in here}
         far = [info for _, info in self.far.values() if info.producer_id not in known]
         return RoomState(producers=[*here, *far], recording=None)
-
-    def counters(self) -> Json:
-        return {
-            "pipes": len(self.ends),
-            "producers_piped_in": sum(len(end.pipe.producers) for end in self.ends if end.pipe is not None),
-        }
 
 
 async def _quietly(work: Coroutine[Any, Any, Any], what: str) -> None:
