@@ -1,8 +1,9 @@
 """What one receiver's path carries, shared among the pictures that he watches.
 
-Until his browser has reported on packets by their transport-wide numbers, everyone gets what is of use to him. From
-then on the estimate is kept (`sfu.core.bandwidth`), and layers are chosen within it; a picture is taken away whole
-only where the path has shown that it is too narrow, never because too little is known of it yet.
+Layers are chosen within an estimate of the path (`sfu.core.bandwidth`). It begins low, with the coarsest layers of all,
+and is raised by probes as soon as the receiver reports: a path that carries everything shows it within a second. A
+picture is taken away whole only where the path has shown that it is too narrow, never because too little is known of
+it yet. Who does not report on packets by their transport-wide numbers gets what is of use to him.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from sfu.core.consumer import Consumer
     from sfu.core.transport import Transport
 
-INITIAL = 3_000_000.0  # bit/s: a teacher's camera and a few tiles, which most schools' lines carry
+INITIAL = 300_000.0  # bit/s: on the narrowest line of use, a first picture must not queue for seconds
+PATIENCE = 3.0  # seconds that a receiver who is sent pictures has to report on them
 NARROW_FOR = 60.0  # seconds that a path counts as narrow after its estimate fell
 GUESSED = (150_000.0, 500_000.0, 1_500_000.0)  # bit/s of layers that were not measured yet
 SHORT_FOR = 5.0  # seconds that pictures are held down by the line until its owner is told: not by one bad moment
@@ -32,12 +34,14 @@ MAX_PADDING = 255  # bytes that one padding packet holds (RFC 3550, 5.1)
 class Budget:
     """One receiving transport's."""
 
-    __slots__ = ("_allocator", "_narrow_at", "_short_since", "_told_at", "estimator", "transport")
+    __slots__ = ("_allocator", "_began", "_deaf", "_narrow_at", "_short_since", "_told_at", "estimator", "transport")
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.estimator: BandwidthEstimator | None = None
         self._allocator: Allocator[Consumer] = Allocator()
+        self._began = 0.0  # when the estimator was made
+        self._deaf = False  # he was sent pictures, and never reported
         self._narrow_at: float | None = None
         self._short_since: float | None = None  # since when less is sent than he wants, and there is
         self._told_at: float | None = None
@@ -45,17 +49,26 @@ class Budget:
     # --- what happens ---
 
     def on_feedback(self, feedback: TransportFeedback, now: float) -> None:
-        transport = self.transport
         if self.estimator is None:
-            self.estimator = BandwidthEstimator(initial=INITIAL, first_number=transport.lane.sequence)
-            transport.lane.sent = self.estimator.sent
+            self._deaf = False
+            self._begin(now)
             return
-        before = self.estimator.estimate
+        before, is_first = self.estimator.estimate, not self.estimator.reported
         self.estimator.on_feedback(feedback, now)
         if self.estimator.estimate < before:
             self._narrow_at = now
-        if self._allocator.due(self.estimator.estimate, now):
+        if is_first or self._allocator.due(self.estimator.estimate, now):
             self.allocate(now)
+
+    def _begin(self, now: float) -> None:
+        lane = self.transport.lane
+        self.estimator = BandwidthEstimator(initial=INITIAL, first_number=lane.sequence, eager=True)
+        self._began = now
+        lane.sent = self.estimator.sent
+
+    def _give_up(self) -> None:
+        self.estimator = self.transport.lane.sent = None
+        self._deaf = True
 
     def on_loss(self, fraction: float, now: float) -> None:
         if self.estimator is not None:
@@ -66,8 +79,14 @@ class Budget:
             self.estimator.on_rtt(rtt)
 
     def each_second(self, now: float) -> None:
-        if self.estimator is not None:
-            self.estimator.tick(now)
+        estimator = self.estimator
+        if estimator is not None:
+            estimator.tick(now)
+            if not estimator.reported:
+                if estimator.history.next == estimator.first_number:
+                    self._began = now  # nothing to report on yet
+                elif now - self._began > PATIENCE:
+                    self._give_up()
         self.allocate(now)
 
     # --- sharing it ---
@@ -75,6 +94,8 @@ class Budget:
     def allocate(self, now: float) -> None:
         """Choose a layer for each picture that is watched."""
         consumers = [c for c in self.transport.consumers.values() if c.producer.is_video and not c.paused]
+        if self.estimator is None and not self._deaf and any(consumer.is_reported_on for consumer in consumers):
+            self._begin(now)
         estimator = self.estimator
         if estimator is None:
             for consumer in consumers:
@@ -93,8 +114,11 @@ class Budget:
                 chosen = demand.wanted  # nothing is sent at the moment, as of a still screen: it may come
             demand.key.limit_to(None if chosen is None else ladders[demand.key][chosen], now)
         held = any(_is_held(demand, allocation.layers[demand.key]) for demand in demands)
-        self._note_shortage(held and (narrow or self._short_since is not None), now)
-        if estimator.plan_probe(allocation.usage, allocation.next_step, now):
+        self._note_shortage(held and (narrow or estimator.refused or self._short_since is not None), now)
+        step = allocation.next_step
+        if step is not None and estimator.eager:
+            step = max(step, sum(max(_sent(demand), default=0.0) for demand in demands) - allocation.usage)
+        if estimator.plan_probe(allocation.usage, step, now):
             self.transport.agenda.probing.add(self.transport)
 
     def _note_shortage(self, short: bool, now: float) -> None:
@@ -131,7 +155,7 @@ class Budget:
             return
         due = estimator.padding_due(now)
         while due > 0:
-            due -= consumer.send_padding(MAX_PADDING, now)
+            due -= (due > MAX_PADDING and consumer.send_newest_again(now)) or consumer.send_padding(MAX_PADDING, now)
 
 
 def _demand(consumer: Consumer, rungs: list[Rung], now: float) -> Demand[Consumer]:
@@ -162,12 +186,15 @@ def _cost(layer: layers.Layer, temporal: int, now: float) -> Layer:
 
 
 def _sent(demand: Demand[Consumer]) -> list[float]:
-    """The rates of the layers that are sent at the moment."""
-    return [layer.bitrate for layer in demand.layers if layer.active_since is not None]
+    """The rates of the layers that are sent at the moment, up to the one that is wanted."""
+    return [layer.bitrate for layer in demand.layers[: _wanted(demand) + 1] if layer.active_since is not None]
+
+
+def _wanted(demand: Demand[Consumer]) -> int:
+    return -1 if demand.wanted is None else demand.wanted
 
 
 def _is_held(demand: Demand[Consumer], chosen: int | None) -> bool:
     """Whether a better layer is sent, and wanted, than what was chosen."""
-    wanted = -1 if demand.wanted is None else demand.wanted
-    sent = [i for i, layer in enumerate(demand.layers[: wanted + 1]) if layer.active_since is not None]
+    sent = [i for i, layer in enumerate(demand.layers[: _wanted(demand) + 1]) if layer.active_since is not None]
     return bool(sent) and (chosen is None or chosen < sent[-1])

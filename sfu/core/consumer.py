@@ -230,6 +230,11 @@ class Consumer(Listener):
         return repair
 
     @property
+    def is_reported_on(self) -> bool:
+        """Whether the receiver has said that he reports on packets by their transport-wide numbers."""
+        return {"type": "transport-cc", "parameter": ""} in self.rtp_parameters["codecs"][0]["rtcpFeedback"]
+
+    @property
     def can_pad(self) -> bool:
         return not self.paused and self.repair_payload_type is not None
 
@@ -246,6 +251,20 @@ class Consumer(Listener):
         self._stamp(packet, now)
         self.transport.agenda.packet(self.transport, packet)
         return len(packet)
+
+    def send_newest_again(self, now: float) -> int:
+        """The newest packet as a repair that nobody asked for: it probes the way with one packet instead of four.
+
+        Its bytes; 0 where nothing was sent.
+        """
+        newest = None if self.seat is None else self.seat.newest
+        if newest is None or self.repair_payload_type is None:
+            return 0
+        packet, number, segment = newest
+        assert self.seat is not None
+        repair = self._again(packet, number, segment, self.seat.shift or NO_SHIFT, now)
+        self.transport.agenda.packet(self.transport, repair)
+        return len(repair)
 
     def _next_repair_number(self) -> int:
         self.repair_number = self.repair_number + 1 & 0xFFFF

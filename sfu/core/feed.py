@@ -377,6 +377,13 @@ class Feed:
             tl0_shift=shift.tl0,
         )
 
+    @property
+    def newest(self) -> Outgoing | None:
+        """The newest packet that was given out."""
+        last, segment = self._last, self._last_segment
+        number = None if segment is None or last is None else last.sequence + segment.shift
+        return None if last is None or segment is None or number is None else (last, number, segment)
+
     def position(self, shift: Shift = NO_SHIFT) -> Position | None:
         """The newest packet, as one sees it whose packets are shifted so."""
         last, segment = self._last, self._last_segment

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from sfu.core.feed import NO_SHIFT, Feed, Position, Shift, go_on
+from sfu.core.feed import NO_SHIFT, Feed, Outgoing, Position, Shift, go_on
 from sfu.core.layers import BEST, TOP, Rung
 from sfu.core.packet_cache import Packet
 from sfu.core.rtp import seq_diff
@@ -59,6 +59,12 @@ class Seat:
     @property
     def position(self) -> Position | None:
         return self.feed.position(self.shift or NO_SHIFT)
+
+    @property
+    def newest(self) -> Outgoing | None:
+        """The newest packet that was sent from here; None: none was."""
+        newest = self.feed.newest
+        return newest if newest is not None and newest[1] >= self.first_number else None
 
 
 class Listener:

@@ -310,12 +310,23 @@ class Viewer:
         for made in (camera, voice):
             self.person.media.resume_consumer(ROOM, self.person.name, made.consumer_id)
 
+    async def shows(self) -> None:
+        """Until pictures that are sent from now on are shown, five of them."""
+        now = time.monotonic()
+        while sum(at > now + 0.2 for at in self.picture.shown[-5:]) < 5:
+            await asyncio.sleep(0.02)
+
+    def move(self) -> None:
+        """Another socket, after the machine got another address; the next check tells the worker."""
+        self.down.move()
+        self.down.send_raw(self.down.stun_request())
+
     @property
     def layer(self) -> int | None:
         """The layer that the worker sends him."""
         router = self.person.media.routers[ROOM]
         consumer = router.consumer(router.peer(self.person.name), self.picture.consumer.consumer_id)
-        return consumer.seat.feed.stream.index if consumer.seat is not None else None
+        return consumer.seat.feed.layer.index if consumer.seat is not None else None
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -377,16 +388,21 @@ class Viewer:
 
 
 @contextlib.asynccontextmanager
-async def watching(sender: Sender, *viewers: Viewer) -> AsyncIterator[None]:
-    """All of them there, and the best picture shown to each who can have it."""
-    people: list[Sender | Viewer] = [sender, *viewers]
-    await sender.open()
+async def opened(*people: Sender | Viewer) -> AsyncIterator[None]:
+    """All of them connected, and gone at the end."""
+    await asyncio.gather(*[person.open() for person in people])
     try:
-        for viewer in viewers:
-            await viewer.open()
-            viewer.watch(sender)
-        await until(lambda: all(viewer.layer == len(LAYERS) - 1 for viewer in viewers), within=15)
         yield
     finally:
         for person in people:
             await person.close()
+
+
+@contextlib.asynccontextmanager
+async def watching(sender: Sender, *viewers: Viewer) -> AsyncIterator[None]:
+    """All of them there, and the best picture shown to each."""
+    async with opened(sender, *viewers):
+        for viewer in viewers:
+            viewer.watch(sender)
+        await until(lambda: all(viewer.layer == len(LAYERS) - 1 for viewer in viewers), within=15)
+        yield

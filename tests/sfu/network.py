@@ -85,10 +85,13 @@ class FakeNetwork:
         )
         return self.router.producers[made.producer_id]
 
-    def consume(self, peer: FakePeer, producer: Producer, *, resume: bool = True) -> Consumer:
-        made = self.router.create_consumer(
-            peer.transport, producer_id=producer.id, rtp_capabilities=receiver_capabilities()
-        )
+    def consume(self, peer: FakePeer, producer: Producer, *, resume: bool = True, reports: bool = False) -> Consumer:
+        """`reports`: whether he says that he will report on packets by their transport-wide numbers."""
+        capabilities = receiver_capabilities()
+        if not reports:
+            for codec in capabilities["codecs"]:
+                codec["rtcpFeedback"] = [f for f in codec["rtcpFeedback"] if f["type"] != "transport-cc"]
+        made = self.router.create_consumer(peer.transport, producer_id=producer.id, rtp_capabilities=capabilities)
         consumer = peer.transport.consumers[made.consumer_id]
         if resume:
             consumer.resume(self.now)

@@ -82,7 +82,7 @@ class Viewer:
     def __init__(self, network: FakeNetwork, name: str, cameras: list[Camera], rate: float) -> None:
         self.network = network
         self.peer = network.join(name, "recv")
-        self.consumers = [network.consume(self.peer, camera.producer) for camera in cameras]
+        self.consumers = [network.consume(self.peer, camera.producer, reports=True) for camera in cameras]
         self.line = Line(network, self.peer, rate)
 
     @property
@@ -104,6 +104,26 @@ def test_a_wide_line_gets_the_best_of_everything_and_keeps_it(network: FakeNetwo
     network.advance(30.0)
     assert sam.layers == [2, 2]
     assert [e for e in network.events[told:] if isinstance(e, ConsumerLayers)] == []
+
+
+def test_who_joins_begins_with_a_coarse_picture_and_has_the_best_within_two_seconds(network: FakeNetwork) -> None:
+    camera = Camera(network, "tina")
+    network.advance(5.0)
+    sam = Viewer(network, "sam", [camera], 20e6)
+    network.advance(0.2)
+    assert sam.layers == [0]
+    network.advance(2.0)
+    assert sam.layers == [2]
+
+
+def test_who_joins_by_a_narrow_line_never_has_a_long_queue(network: FakeNetwork) -> None:
+    camera = Camera(network, "tina")
+    network.advance(5.0)
+    sam = Viewer(network, "sam", [camera], 300e3)
+    for _ in range(60):
+        network.advance(0.5)
+        assert sam.layers == [0]
+    assert sam.line.longest_queue < 0.5
 
 
 def test_a_narrow_line_gets_a_layer_that_fits_and_its_queue_is_soon_short(network: FakeNetwork) -> None:
@@ -191,11 +211,14 @@ def test_many_small_tiles_are_all_there_before_anything_is_known_of_the_line(net
         assert network.now < 1001 or None not in sam.layers
 
 
-def test_a_receiver_who_reports_nothing_gets_what_is_of_use(network: FakeNetwork) -> None:
+@pytest.mark.parametrize("reports", [False, True])
+def test_a_receiver_who_reports_nothing_gets_what_is_of_use(network: FakeNetwork, reports: bool) -> None:
+    """Also one who said that he would: he is waited for, and not for ever."""
     camera = Camera(network, "tina")
+    network.advance(5.0)
     olga = network.join("olga", "recv")
-    consumer = network.consume(olga, camera.producer)
-    network.advance(10.0)
+    consumer = network.consume(olga, camera.producer, reports=reports)
+    network.advance(5.0)
     assert consumer.seat is not None
     assert consumer.seat.feed.stream.index == 2
 

@@ -47,6 +47,7 @@ class BandwidthEstimator:
         "_starved",
         "_unanswered_since",
         "estimate",
+        "first_number",
         "history",
         "sent",
     )
@@ -58,14 +59,17 @@ class BandwidthEstimator:
         minimum: float = MINIMUM,
         maximum: float = MAXIMUM,
         first_number: int = 0,
+        eager: bool = False,
     ) -> None:
+        """`eager`: `initial` is a low guess, to be raised by probes that follow each other."""
         self.history = SentHistory(first_number)
+        self.first_number = self.history.next  # unwrapped
         self.sent = self.history.sent  # (first number, burst); bound here: the sending loop finds it in one step
         self._delay = DelayDetector()
         self._rate = DelayBasedRate(initial, minimum, maximum)
         self._loss = LossBasedRate(minimum, maximum)
         self._limit = ApplicationLimit()
-        self._prober = Prober()
+        self._prober = Prober(eager=eager)
         self._sent = RateWindow()
         self._received = RateWindow()
         self._reported_at: float | None = None
@@ -154,6 +158,21 @@ class BandwidthEstimator:
             return 0
         mark, self._mark = self._mark, self.history.next
         return self._prober.padding(self.history.sent_since(mark), now)
+
+    @property
+    def eager(self) -> bool:
+        """Whether a probe may go for all that is wanted, since nothing was refused yet."""
+        return self._prober.eager
+
+    @property
+    def refused(self) -> bool:
+        """Whether the last probe for a better layer failed."""
+        return self._prober.refused
+
+    @property
+    def reported(self) -> bool:
+        """Whether the receiver has ever said anything."""
+        return self._reported_at is not None
 
     # --- for the meter ---
 

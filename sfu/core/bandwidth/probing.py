@@ -13,6 +13,7 @@ from sfu.core.bandwidth.sent_history import Arrival
 
 MARGIN = 1.2  # times the next layer's step: it must fit with something to spare
 MAX_GROWTH = 2.0  # times the estimate: beyond it a failed attempt would make too long a queue
+EAGER_GROWTH = 2.5  # the same while nothing is known of the path: the first estimate is a low guess
 DURATION = 0.2  # seconds of one attempt, or
 MIN_BYTES = 6_000  # what makes out enough packets to measure, in
 MAX_DURATION = 0.5  # seconds at most
@@ -95,9 +96,11 @@ class Cluster:
 class Prober:
     """When to try, how much padding to send, what came of it."""
 
-    __slots__ = ("_cluster", "_failed", "interval", "next_at", "rtt")
+    __slots__ = ("_cluster", "_failed", "eager", "interval", "next_at", "rtt")
 
-    def __init__(self) -> None:
+    def __init__(self, *, eager: bool = False) -> None:
+        """`eager`: go from one attempt that succeeds right to the next, until one fails or the path shows trouble."""
+        self.eager = eager
         self._cluster: Cluster | None = None
         self._failed = 0.0  # the target of the last attempt that failed
         self.interval = FIRST_INTERVAL
@@ -108,6 +111,11 @@ class Prober:
     def sending(self) -> bool:
         """Whether padding is wanted."""
         return self._cluster is not None and self._cluster.end is None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the last attempt showed that the path does not carry more."""
+        return self.interval > FIRST_INTERVAL
 
     @property
     def waiting(self) -> bool:
@@ -121,7 +129,7 @@ class Prober:
         """
         if self._cluster is not None or step is None or usage + MARGIN * step <= estimate:
             return False
-        target = min(usage + MARGIN * step, MAX_GROWTH * estimate)
+        target = min(usage + MARGIN * step, (EAGER_GROWTH if self.eager else MAX_GROWTH) * estimate)
         if target < EASIER * self._failed and self.interval > FIRST_INTERVAL:
             self.interval = FIRST_INTERVAL
             self.next_at = min(self.next_at, now + FIRST_INTERVAL)
@@ -132,6 +140,7 @@ class Prober:
 
     def postpone(self, now: float) -> None:
         """The path showed trouble: not now."""
+        self.eager = False
         self.next_at = max(self.next_at, now + FIRST_INTERVAL)
 
     def padding(self, sent: int, now: float) -> int:
@@ -177,8 +186,9 @@ class Prober:
         rate = cluster.rate
         if rate is not None and rate >= ENOUGH * cluster.target:
             self.interval = FIRST_INTERVAL
-            self.next_at = max(self.next_at, now + AFTER_SUCCESS)
+            self.next_at = max(self.next_at, now + (0.0 if self.eager else AFTER_SUCCESS))
         else:
+            self.eager = False
             self._failed = cluster.target
             self.next_at = now + self.interval
             self.interval = min(self.interval * BACK_OFF, MAX_INTERVAL)
