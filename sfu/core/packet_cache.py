@@ -16,7 +16,17 @@ MAX_PACKETS = 2500  # about 3 MB: 2 s at 10 Mbit/s
 class Packet:
     """One packet as it came in, in the shape of `sfu.core.layout`; shared by all that send it."""
 
-    __slots__ = ("arrived", "data", "descriptor", "key_frame", "marker", "sequence", "stamped", "timestamp")
+    __slots__ = (
+        "arrived",
+        "data",
+        "dependencies",
+        "descriptor",
+        "key_frame",
+        "marker",
+        "sequence",
+        "stamped",
+        "timestamp",
+    )
 
     def __init__(
         self,
@@ -35,6 +45,7 @@ class Packet:
         self.key_frame = key_frame  # it begins one
         self.descriptor = descriptor  # None for a codec without one, and where it is malformed
         self.arrived = arrived
+        self.dependencies = b""  # the dependency descriptor as it came: receivers do without, other workers do not
         self.stamped = False  # the send time is written
 
     def marked(self) -> Packet:

@@ -18,12 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from sfu.core.layout import ABS_SEND_TIME_AT, FIXED_HEADER, SEQUENCE_AT
+from sfu.core.layout import (
+    ABS_SEND_TIME_AT,
+    ABS_SEND_TIME_ID,
+    DEPENDENCY_DESCRIPTOR_ID,
+    FIXED_HEADER,
+    MID_ID,
+    SEQUENCE_AT,
+    TRANSPORT_CC_ID,
+)
 from sfu.core.numbering import Numbering
 from sfu.core.packet_cache import Packet
 from sfu.core.peer import Peer
 from sfu.core.producer import Producer
 from sfu.core.rtcp import Nack, SenderReport
+from sfu.core.rtp import build_rtp, parse_rtp
 from sfu.core.stream import MAX_LEAP
 from sfu.core.transport import Transport
 from sfu.protocol import Json, Kind, Source
@@ -40,6 +49,7 @@ RATE_STEP = 1.25  # times that a layer's rate changes before the other side is t
 _sequence_at = Packing("!H").pack_into
 _ssrc_at = Packing("!I").pack_into
 SSRC_AT = FIXED_HEADER - 4
+_OURS = frozenset({MID_ID, TRANSPORT_CC_ID, ABS_SEND_TIME_ID})  # extensions that are written for receivers
 
 
 class LayerState(Struct):
@@ -62,6 +72,7 @@ class Piped(Struct):
     consumable: Json  # what it is to the router (mediasoup JSON)
     ssrcs: list[int]  # of its layers on the pipe
     rids: list[str]
+    described: bool  # whether its packets cross with the dependency descriptor
     paused: bool
     layers: list[LayerState]
 
@@ -136,10 +147,13 @@ class Crossing:
 
     def _send(self, packet: Packet, number: int) -> None:
         """The same bytes whenever it is sent: under one number, AES-GCM must not see two packets."""
-        copy = bytearray(packet.data)
+        if packet.dependencies:
+            copy = _with_dependencies(packet)
+        else:
+            copy = packet.data.copy()
+            copy[ABS_SEND_TIME_AT : ABS_SEND_TIME_AT + 3] = b"\0\0\0"  # written anew at each departure
         _sequence_at(copy, SEQUENCE_AT, number & 0xFFFF)
         _ssrc_at(copy, SSRC_AT, self.ssrc)
-        copy[ABS_SEND_TIME_AT : ABS_SEND_TIME_AT + 3] = b"\0\0\0"  # written anew at each departure
         self.pipe.agenda.pipe(self.pipe, copy)
 
     def send_report(self, ntp: int, timestamp: int) -> None:
@@ -162,6 +176,26 @@ class Crossing:
         """Who wants a key frame of a layer wants the layer."""
         self.open()
         self.stream.want_key_frame(now)
+
+
+def _with_dependencies(packet: Packet) -> bytearray:
+    """With the dependency descriptor, which may be too long for the one-byte form of our layout (RFC 8285)."""
+    data = packet.data
+    header = parse_rtp(data)
+    extensions = {id: bytes(data[at : at + size]) for id, (at, size) in header.extensions.items() if id not in _OURS}
+    extensions[DEPENDENCY_DESCRIPTOR_ID] = packet.dependencies
+    return bytearray(
+        build_rtp(
+            payload_type=header.payload_type,
+            sequence_number=0,
+            timestamp=header.timestamp,
+            ssrc=0,
+            payload=bytes(data[header.payload_offset : header.payload_end]),
+            marker=header.marker,
+            extensions=extensions,
+            two_byte=True,
+        )
+    )
 
 
 class PipeConsumer:
@@ -197,6 +231,7 @@ class PipeConsumer:
             consumable=producer.consumable,
             ssrcs=[crossing.ssrc for crossing in self.crossings],
             rids=[stream.rid for stream in producer.streams],
+            described=producer.dependencies_id is not None,
             paused=producer.paused,
             layers=self.told,
         )

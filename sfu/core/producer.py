@@ -90,6 +90,7 @@ class Producer:
         feedback = {(f["type"], f.get("parameter", "")) for c in media for f in c.get("rtcpFeedback", [])}
         self.feedback_nack = ("nack", "") in feedback
         self.extension_ids: dict[str, int] = ortc.extension_ids(parameters)
+        self.dependencies_id = self.extension_ids.get(extension_uris.DEPENDENCY_DESCRIPTOR)
         ours = ortc.extension_ids(consumable)
         self.passed_on: tuple[tuple[int, int], ...] = tuple(
             (self.extension_ids[uri], ours[uri]) for uri in _PASSED_ON if uri in self.extension_ids and uri in ours
@@ -122,7 +123,7 @@ class Producer:
         """A stream each, or all in one stream (SVC), where its packets tell which they are of."""
         for stream in self.streams:
             stream.layers = [Layer(stream, stream.index)]
-        described = extension_uris.DEPENDENCY_DESCRIPTOR in self.extension_ids
+        described = self.dependencies_id is not None
         mime_type = self.mime_type.lower()
         if len(self.streams) == 1 and (mime_type == "video/vp9" or (mime_type == "video/av1" and described)):
             layers = self.streams[0].layers
@@ -133,7 +134,7 @@ class Producer:
     def new_reader(self) -> Reader | None:
         if not self.is_video:
             return None
-        return reader(self.mime_type, self.extension_ids.get(extension_uris.DEPENDENCY_DESCRIPTOR))
+        return reader(self.mime_type, self.dependencies_id)
 
     # --- packets ---
 

@@ -10,11 +10,12 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from sfu.core import capabilities as extension_uris
 from sfu.core import ortc
 from sfu.core.agenda import Agenda
 from sfu.core.capabilities import router_rtp_capabilities
 from sfu.core.consumer import Consumer
-from sfu.core.layout import MAX_MIDS, mid_text
+from sfu.core.layout import DEPENDENCY_DESCRIPTOR_ID, MAX_MIDS, mid_text
 from sfu.core.peer import Peer
 from sfu.core.pipe import Pipe, Piped, PipeProducer
 from sfu.core.producer import Producer
@@ -239,7 +240,12 @@ class Router:
             {**encoding, "ssrc": ssrc, **({"rid": rid} if rid else {})}
             for encoding, ssrc, rid in zip(consumable["encodings"], about.ssrcs, about.rids, strict=True)
         ]
-        parameters = ortc.validate_rtp_parameters(kind, {**consumable, "codecs": codecs, "encodings": encodings})
+        extensions = [*consumable["headerExtensions"]]
+        if about.described:
+            extensions.append({"uri": extension_uris.DEPENDENCY_DESCRIPTOR, "id": DEPENDENCY_DESCRIPTOR_ID})
+        parameters = ortc.validate_rtp_parameters(
+            kind, {**consumable, "codecs": codecs, "encodings": encodings, "headerExtensions": extensions}
+        )
         ssrc = self._new_ssrc()
         mapping = ortc.producer_mapping(parameters, CAPABILITIES, ssrc=ssrc)
         producer = PipeProducer(

@@ -135,6 +135,9 @@ class Stream:
         if isinstance(descriptor, Vp8Descriptor) and descriptor.picture_id is not None:
             self._extend_picture_id(rewritten, descriptor)
         packet = Packet(rewritten, sequence, header.timestamp, header.marker, key_frame, descriptor, arrived)
+        if producer.dependencies_id in header.extensions:
+            at, size = header.extensions[producer.dependencies_id]
+            packet.dependencies = bytes(data[at : at + size])
         layer.received(temporal, len(rewritten), now)
         self.cache.add(packet)
         if key_frame:

@@ -11,8 +11,10 @@ from sfu.core.layers import Preference
 from sfu.core.router import LARGE_ROOM, LOUDEST
 from sfu.core.rtcp import Nack, PictureLossIndication, SenderReport
 from sfu.core.rtp import parse_rtp
+from tests.sfu.layered import Decoder
 from tests.sfu.network import FakeNetwork, FakePeer
 from tests.sfu.peer import OpusSender, Vp8Sender, opus_parameters, simulcast_parameters, vp8_parameters
+from tests.sfu.test_quality_changes import ALL, Camera
 from tests.sfu.test_simulcast import NTP, Encoder, assert_one_stream
 from tests.sfu.voices import ROOM_TONE, SPEECH
 from tests.sfu.workers import Side, TwoWorkers
@@ -245,6 +247,49 @@ def test_a_layer_that_the_sender_gives_up_is_given_up_at_the_edge(workers):
     workers.advance(5.0)
     assert consumer.seat.feed.stream.index == 2
     assert_one_stream(lesson.sam, gaps=2)
+
+
+# --- layers within one stream ----------------------------------------------------------------------------------------
+
+
+class FarRoom:
+    """The camera at home, its viewers at the edge."""
+
+    def __init__(self, workers: TwoWorkers, codec: str, *, upon_each_other: bool) -> None:
+        self.workers = workers
+        self.tina = workers.home.network.join("tina", "send")
+        self.camera = Camera(self.tina, codec, upon_each_other=upon_each_other)
+        producer = workers.home.network.produce(self.tina, "video", self.camera.parameters)
+        self.mirror = workers.bring(producer, to=workers.edge)
+        self.viewers = [workers.edge.network.join(f"viewer{number}", "recv") for number in range(2)]
+        self.consumers = [workers.edge.network.consume(viewer, self.mirror) for viewer in self.viewers]
+
+    def run(self, pictures: int) -> None:
+        for _ in range(pictures):
+            self.workers.advance(0.04)
+            self.tina.send_rtp(*self.camera.picture((1, 2, 3)))
+            if self.camera.pictures % 25 == 1:
+                self.camera.report()
+
+    def prefer(self, viewer: int, spatial: int, temporal: int) -> None:
+        self.consumers[viewer].prefer(Preference(spatial=spatial, temporal=temporal), self.workers.now)
+
+    def seen_by(self, viewer: int) -> Decoder:
+        return Decoder(self.camera.frames, self.camera.codec, self.viewers[viewer].rtp, self.mirror.ssrc)
+
+
+@pytest.mark.parametrize(("codec", "upon_each_other"), ALL)
+def test_each_at_the_edge_gets_the_layers_of_a_picture_that_he_asked_for(workers, codec, upon_each_other):
+    room = FarRoom(workers, codec, upon_each_other=upon_each_other)
+    room.run(150)
+    room.prefer(0, 1, 1)
+    room.run(75)
+    for viewer, spatial, temporal in ((0, 1, 1), (1, 2, 2)):
+        decoder = room.seen_by(viewer)
+        seen = {(frame.spatial, frame.temporal) for _, frame in decoder.got[-24:]}
+        spatials = {spatial} if codec == "VP8" else set(range(spatial + 1))
+        assert seen == {(s, t) for s in spatials for t in range(temporal + 1)}
+        decoder.assert_whole()
 
 
 # --- voices ----------------------------------------------------------------------------------------------------------
