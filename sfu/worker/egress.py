@@ -42,6 +42,50 @@ MAX_MESSAGES = 64  # sends in one system call
 MAX_ROWS = 16  # receivers in one: more would save little in the kernel, and cost preparing for each burst
 ROOM = 64 * 1024  # bytes for one burst
 
+# One receiver's: its bytes, of each packet (offset of the number, pointer, length pointer), and which words of the
+# headers are the address.
+Row = tuple[memoryview, list[tuple[int, Any, Any]], list[int]]
+
+
+class Messages:
+    """What the kernel is told of so many sends at once: an array of struct mmsghdr, each with one struct iovec."""
+
+    __slots__ = ("_headers", "_iovecs", "_iovecs_address", "pointer", "words")
+
+    def __init__(self, count: int) -> None:
+        self._headers = bytearray(HEADER.size * count)
+        self._iovecs = bytearray(IOVEC.size * count)
+        self._iovecs_address = int(ffi.cast("uintptr_t", ffi.from_buffer(self._iovecs)))
+        self.words = memoryview(self._headers).cast("Q")
+        self.pointer = ffi.cast("struct mmsghdr *", ffi.from_buffer(self._headers))
+
+    def fill(self, index: int, address: int, size: int, name_length: int, control: int) -> int:
+        """Write one of them; which of `words` is the address to send to, that is left out."""
+        iovec = index * IOVEC.size
+        IOVEC.pack_into(self._iovecs, iovec, address, size)
+        HEADER.pack_into(
+            self._headers,
+            index * HEADER.size,
+            0,
+            name_length,
+            self._iovecs_address + iovec,
+            1,
+            control,
+            CONTROL.size if control else 0,
+            0,
+            0,
+        )
+        return index * HEADER.size // 8
+
+
+class Rows(list[Row]):
+    """Places in the send buffer, one a receiver."""
+
+    __slots__ = ("messages",)
+
+    def __init__(self, messages: Messages) -> None:
+        self.messages = messages
+
 
 class Egress:
     def __init__(self, sock: socket.socket) -> None:
@@ -61,11 +105,8 @@ class Egress:
         self._view = memoryview(self._buffer)
         self._base = srtp_ffi.from_buffer("char[]", self._buffer)
         self._address = int(srtp_ffi.cast("uintptr_t", self._base))
-        self._headers = bytearray(HEADER.size * MAX_MESSAGES)
-        self._header_words = memoryview(self._headers).cast("Q")
-        self._headers_pointer = ffi.cast("struct mmsghdr *", ffi.from_buffer(self._headers))
-        self._iovecs = bytearray(IOVEC.size * MAX_MESSAGES)
-        self._iovecs_address = int(ffi.cast("uintptr_t", ffi.from_buffer(self._iovecs)))
+        self._messages = Messages(MAX_MESSAGES)
+        self._singles: dict[int, Rows] = {}  # of bursts of one packet, by its size and tag: about 1,500 at most
         self._lengths = srtp_ffi.new("int[]", MAX_SEGMENTS)
         self._lengths_view = memoryview(srtp_ffi.buffer(self._lengths)).cast("B")
         self._length_pointers = [self._lengths + i for i in range(MAX_SEGMENTS)]
@@ -95,12 +136,17 @@ class Egress:
         places = burst.render(self._source, tag, now, even=self.segments)
         last_at, last_size = places[-1]
         total = last_at + last_size + tag
-        rows = self._rows(places, total, tag, len(seats))
+        if len(places) == 1:
+            rows = self._singles.get(total)
+            if rows is None:
+                rows = self._singles[total] = self._rows(places, total, tag, MAX_ROWS, Messages(MAX_ROWS))
+        else:
+            rows = self._rows(places, total, tag, len(seats), self._messages)
         row_count = len(rows)
         fresh_lengths = Struct(f"={len(places)}i").pack(*[size for _, size in places])
         lengths = self._lengths_view[: len(fresh_lengths)]
         source = self._source_view[:total]
-        buffer, header_words = self._buffer, self._header_words
+        buffer, header_words = self._buffer, rows.messages.words
         protect, patch = srtp_protect, patch_number
         numbered = burst.feed.producer.is_video
         left = departures([size for _, size in places], now)
@@ -156,14 +202,11 @@ class Egress:
             self._transmit(rows, lanes, places, tag)
         return detours
 
-    def _rows(self, places: list[tuple[int, int]], total: int, tag: int, receivers: int) -> list[Any]:
-        """Room in the send buffer for some receivers, with their messages to the kernel filled in but for the address.
-
-        Each row: (view, [(offset of the number, pointer, length pointer)], [which word of the headers is the address]).
-        """
+    def _rows(self, places: list[tuple[int, int]], total: int, tag: int, receivers: int, messages: Messages) -> Rows:
+        """Room in the send buffer for some receivers, their messages filled in but for the address."""
         runs = self._runs(places, tag)
         count = max(1, min(receivers, MAX_ROWS, BUFFER // total, MAX_MESSAGES // len(runs)))
-        rows = []
+        rows = Rows(messages)
         message = 0
         base, length_pointers = self._base, self._length_pointers
         for index in range(count):
@@ -174,20 +217,7 @@ class Egress:
             names = []
             for at, size, segment in runs:
                 control = self._control(segment) if segment else 0
-                IOVEC.pack_into(self._iovecs, message * IOVEC.size, self._address + start + at, size)
-                HEADER.pack_into(
-                    self._headers,
-                    message * HEADER.size,
-                    0,
-                    self._name_length,
-                    self._iovecs_address + message * IOVEC.size,
-                    1,
-                    control,
-                    CONTROL.size if control else 0,
-                    0,
-                    0,
-                )
-                names.append(message * HEADER.size // 8)
+                names.append(messages.fill(message, self._address + start + at, size, self._name_length, control))
                 message += 1
             rows.append((self._view[start : start + total], packets, names))
         return rows
@@ -223,7 +253,7 @@ class Egress:
             known = self._controls[segment] = (int(ffi.cast("uintptr_t", buffer)), buffer)
         return known[0]
 
-    def _transmit(self, rows: list[Any], lanes: list[Lane], places: list[tuple[int, int]], tag: int) -> None:
+    def _transmit(self, rows: Rows, lanes: list[Lane], places: list[tuple[int, int]], tag: int) -> None:
         self.packets += len(lanes) * len(places)
         self.bytes += len(lanes) * rows[0][0].nbytes
         if not self.many:
@@ -233,7 +263,7 @@ class Egress:
         messages = len(lanes) * len(rows[0][2])
         sent = 0
         while sent < messages:
-            result: int = sendmmsg(self._fileno, self._headers_pointer + sent, messages - sent, 0)
+            result: int = sendmmsg(self._fileno, rows.messages.pointer + sent, messages - sent, 0)
             if result > 0:
                 sent += result
                 continue
