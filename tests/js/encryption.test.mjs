@@ -166,3 +166,34 @@ test("a worker that does not start is told of", () => {
   worker.dispatchEvent(new Event("error"));
   assert.equal(broken, 1);
 });
+
+test("an encrypted class makes no direct connection, although the server names a pair", async () => {
+  const { encryption } = made({ RTCRtpScriptTransform: ScriptTransform });
+  let connections = 0;
+  const makeEngine = (ours) => new MediaEngine({
+    makeDevice: async () => new mediasoup.Device({ handlerFactory: mediasoup.FakeHandler.createFactory(fakeParameters) }),
+    request: async (event, data) => event === "transport:create" ? transport(data.direction) : {},
+    makeConnection: () => {
+      connections++;
+      throw new Error("not here");
+    },
+    encryption: ours,
+  });
+  const pair = { pair: "pair-1", participants: ["sam", "tina"] };
+  const answer = {
+    session: "s", resumed: false, you: { participant_id: "sam", role: "attendee" }, p2p: pair, ice_servers: [],
+    media: { epoch: "e1", transports: [], producers: [], consumers: [] }, rtp_capabilities: fakeParameters.generateRouterRtpCapabilities(),
+  };
+  for (const [ours, expected] of [[encryption, 0], [null, 1]]) {
+    const engine = makeEngine(ours);
+    await engine.joined(answer).catch(() => {});
+    try { engine.pair(pair); } catch { /* the connection that is not there */ }
+    assert.equal(connections > 0, expected > 0);
+    engine.close();
+  }
+});
+
+function transport(direction) {
+  const { iceParameters, iceCandidates, dtlsParameters } = fakeParameters.generateTransportRemoteParameters();
+  return { transport_id: direction, ice_parameters: iceParameters, ice_candidates: iceCandidates, dtls_parameters: dtlsParameters, ice_servers: [] };
+}

@@ -55,7 +55,8 @@ export class MediaEngine extends Emitter {
     this.encryption = encryption;
     this.sender = new Sender(request, encryption);
     this.receiver = new Receiver(request, encryption);
-    this.direct = new Direct({ sender: this.sender, receiver: this.receiver, request, makeConnection });
+    // What goes directly passes no transform: an encrypted class stays with the worker, whatever the server says of pairs.
+    this.direct = new Direct({ sender: this.sender, receiver: this.receiver, request, makeConnection: encryption ? null : makeConnection });
   }
 
   get state() {
