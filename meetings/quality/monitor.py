@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, proxy
 
 import msgspec
 from redis.exceptions import RedisError
@@ -106,7 +106,7 @@ def score_of(report: StatsReport) -> float | None:
 
 class Monitor:
     def __init__(self, hub: Hub) -> None:
-        self.hub = hub
+        self.hub: Hub = proxy(hub)  # not the hub: what `_monitors` holds would keep its own key alive
         self.lines: dict[str, Line] = {}  # by socket id
         self.away: deque[str] = deque(maxlen=AWAY)  # sessions whose sockets have closed here
         self._elsewhere: dict[str, Data] = {}  # by participant id: told by other processes, not yet passed on

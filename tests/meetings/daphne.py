@@ -41,7 +41,7 @@ class Daphne:
         """A page in that room, not joined yet."""
         frames: list[dict[str, Any]] = []
         path = f"/ws/meetings/{code}/?token={token}"
-        for _ in range(200):  # until Daphne listens
+        for _ in range(600):  # until Daphne listens
             with contextlib.suppress(ConnectionError):
                 hear = lambda text: frames.append(json.loads(text))  # noqa: E731
                 return Browser(await connect("127.0.0.1", self.port, path, hear), frames)
