@@ -297,7 +297,10 @@ function produceOptions(source, { track, paused }, link) {
     disableTrackOnPause: true,
   };
   if (track.kind === "audio") {
-    return { ...options, codecOptions: { opusFec: true, opusDtx: false, opusStereo: source === "screen_audio" } };
+    // A lost packet is asked for again, and mended out of the next one where there is no time for that. Silence is not
+    // sent, but for music, whose quiet places are no silence.
+    const music = source === "screen_audio";
+    return { ...options, codecOptions: { opusFec: true, opusNack: true, opusDtx: !music, opusStereo: music } };
   }
   // VP8 first: every browser decodes it in software, and the recorder can cut it at any key frame.
   const codec = link.device.sendRtpCapabilities.codecs?.find((each) => each.mimeType.toLowerCase() === "video/vp8");
