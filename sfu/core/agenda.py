@@ -37,6 +37,7 @@ class Agenda:
         self.arrivals: set[Transport] = set()  # transports with arrivals to report
         self.starting: set[Transport] = set()  # transports whose consumers wait for its keys
         self.probing: set[Transport] = set()  # that padding is sent to
+        self.paced: set[Transport] = set()  # those that have a pacer
         self.talking: set[Router] = set()  # rooms with microphones, whose speakers are told
         self.pipes: set[Pipe] = set()  # to other workers
         self.dropped: Counter[str] = Counter()  # packets by reason
@@ -79,6 +80,7 @@ class Agenda:
             slot.pop(transport, None)
         self.arrivals.discard(transport)
         self.probing.discard(transport)
+        self.paced.discard(transport)
         self.starting.discard(transport)
 
     # --- what the shell takes out ---
@@ -124,6 +126,10 @@ class Agenda:
     def take_piped(self) -> list[tuple[Transport, bytearray]]:
         piped, self._piped = self._piped, []
         return piped
+
+    def take_paced(self, now: float) -> list[Burst]:
+        """What waited for its turn to a narrow line. To be asked for after the bursts of the moment were sent."""
+        return [burst for transport in self.paced if (pacer := transport.lane.pacer) for burst in pacer.due(now)]
 
     def take_packets(self) -> list[tuple[Transport, bytearray]]:
         packets, self._packets = self._packets, []

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sfu.core.transport import Transport
 
 INITIAL = 300_000.0  # bit/s: on the narrowest line of use, a first picture must not queue for seconds
+PACED_BELOW = 5_000_000.0  # bit/s: above it a key frame takes less than a tenth of a second
 PATIENCE = 3.0  # seconds that a receiver who is sent pictures has to report on them
 NARROW_FOR = 60.0  # seconds that a path counts as narrow after its estimate fell
 GUESSED = (150_000.0, 500_000.0, 1_500_000.0)  # bit/s of layers that were not measured yet
@@ -107,6 +108,8 @@ class Budget:
         narrow = self._narrow_at is not None and now - self._narrow_at <= NARROW_FOR
         if not narrow:
             budget = max(budget, 1.1 * sum(min(_sent(demand), default=0.0) for demand in demands))
+        is_paced = (narrow or estimator.refused) and estimator.estimate < PACED_BELOW
+        self.transport.pace(estimator.estimate if is_paced else None, now)
         allocation = self._allocator.allocate(budget, demands, now)
         for demand in demands:
             chosen = allocation.layers[demand.key]

@@ -7,13 +7,16 @@ the loop has to look into costs more than what it does there. A lane is one obje
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sfu.core.bandwidth.sent_history import Departure
 
+if TYPE_CHECKING:
+    from sfu.core.pacer import Pacer
+
 
 class Lane:
-    __slots__ = ("detour", "link", "name", "sent", "sequence", "session")
+    __slots__ = ("detour", "link", "name", "pacer", "sent", "sequence", "session")
 
     def __init__(self) -> None:
         self.session: Any = None  # SRTP's, for packets that leave as most do: by UDP, with a tag of 16 bytes
@@ -21,5 +24,6 @@ class Lane:
         self.sequence = 0  # the transport-wide number of the next packet
         # (number, what left): None until somebody reports on it
         self.sent: Callable[[int, tuple[Departure, ...]], None] | None = None
-        self.detour = False  # whether packets leave in another way: by TCP, or with another tag
+        self.detour = False  # whether packets leave in another way: by TCP, with another tag, or paced
+        self.pacer: Pacer | None = None  # of who is behind a narrow line
         self.link: Any = None  # the shell's side of the transport

@@ -17,6 +17,7 @@ from sfu.core.feed import NO_SHIFT, Position
 from sfu.core.feedback import TransportFeedbackRecorder
 from sfu.core.lane import Lane
 from sfu.core.layout import MAX_PACKET
+from sfu.core.pacer import FACTOR, Pacer
 from sfu.core.peer import MAX_SSRCS
 from sfu.core.reports import middle, to_ntp
 from sfu.core.rtp import Buffer, RtpHeader, extension_text, parse_rtp
@@ -304,6 +305,9 @@ class Transport:
     def may_resend(self, size: int) -> bool:
         if self._repair_credit < size:
             return False
+        pacer = self.lane.pacer
+        if pacer is not None and not pacer.may_repair(size):
+            return False
         self._repair_credit -= size
         return True
 
@@ -315,6 +319,23 @@ class Transport:
         self._renewed = now, sent
         earned = self._repair_credit + REPAIR_SHARE * max(0, sent - before)  # a stream that ended takes its bytes along
         self._repair_credit = max(self._repair_credit, min(REPAIR_ALLOWANCE, earned))
+
+    def pace(self, estimate: float | None, now: float) -> None:
+        """What leaves is paced from now on, by that estimate (bit/s); None: it leaves as it comes."""
+        lane, agenda = self.lane, self.agenda
+        if lane.pacer is not None and estimate is not None:
+            lane.pacer.rate = FACTOR * estimate
+        elif lane.pacer is not None or estimate is not None:
+            if lane.pacer is not None:
+                for burst in lane.pacer.rest():
+                    agenda.burst(burst)
+                agenda.paced.discard(self)
+                lane.pacer = None
+            if estimate is not None:
+                lane.pacer = Pacer(estimate, now)
+                agenda.paced.add(self)
+            if self.link is not None:
+                self.link.follow_selected()
 
     def next_transport_sequence(self) -> int:
         sequence = self.lane.sequence

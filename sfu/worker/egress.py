@@ -118,9 +118,18 @@ class Egress:
         by_tag: dict[int, list[Seat]] = {}
         for seat in detours:
             lane: Any = seat.lane
-            by_tag.setdefault(lane.link.sessions.tag_length, []).append(seat)
+            if lane.pacer is not None and burst.feed.producer.is_video:
+                lane.pacer.take(burst, seat)
+            else:
+                by_tag.setdefault(lane.link.sessions.tag_length, []).append(seat)
         for tag, seats in by_tag.items():
             self._send(burst, seats, tag, now, by_detour=True)
+
+    def send_paced(self, burst: Burst, now: float) -> None:
+        """Send what a pacer let go, to the one seat that it has."""
+        lane: Any = burst.seats[0].lane
+        if lane.detour:
+            self._send(burst, burst.seats, lane.link.sessions.tag_length, now, by_detour=True)
 
     def source(self, burst: Burst, now: float) -> list[memoryview]:
         """The packets as recorders get them: before protection."""

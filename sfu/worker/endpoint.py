@@ -341,6 +341,9 @@ class Endpoint:
             if burst.seats:
                 self.egress.send(burst, now)
                 agenda.counters.forward_latency.observe(self._loop.time() - burst.packets[0][0].arrived)
+        if agenda.paced:
+            for burst in agenda.take_paced(now):
+                self.egress.send_paced(burst, now)
         for transport, packet in agenda.take_packets():
             self._send_packet(transport, packet)
         for transport, report in agenda.take_reports():

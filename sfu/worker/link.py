@@ -121,7 +121,8 @@ class Link:
         lane = self.lane
         self.outbound = self.sessions.outbound
         lane.name = self.path.name
-        lane.detour = self.path.connection is not None or self.sessions.tag_length != MAIN_TAG
+        is_main = self.path.connection is None and self.sessions.tag_length == MAIN_TAG
+        lane.detour = not is_main or lane.pacer is not None
         lane.session = None if lane.detour else self.outbound
 
     def _shut(self) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 
 from sfu.core.agenda import TICK, Agenda
 from sfu.core.consumer import Consumer
+from sfu.core.feed import Burst
 from sfu.core.layout import NUMBER_AT, patch_number
+from sfu.core.listener import Seat
 from sfu.core.producer import Producer
 from sfu.core.router import Router
 from sfu.core.rtcp import RtcpPacket, parse_compound
@@ -106,6 +108,20 @@ class FakeNetwork:
             self.agenda.tick(self.now)
             self.deliver()
 
+    def _send(self, burst: Burst, seat: Seat, buffer: bytearray) -> None:
+        transport = seat.transport
+        assert transport is not None
+        places = burst.render(buffer, 16, self.now)
+        if seat.differs:
+            burst.differ(buffer, 0, seat)
+        for at, size in places:
+            packet = buffer[at : at + size]
+            if burst.feed.producer.is_video:
+                number = transport.next_transport_sequence()
+                transport.sent_one(number, size, self.now)
+                patch_number(packet, NUMBER_AT, number)
+            self.peers[transport].take(bytes(packet))
+
     def deliver(self) -> None:
         buffer = bytearray(65536)
         for pipe, piped in self.agenda.take_piped():
@@ -118,18 +134,13 @@ class FakeNetwork:
                 for at, size in places:
                     self.on_tapped(burst.feed.producer.id, memoryview(buffer)[at : at + size], self.now)
             for seat in burst.seats:
-                transport = seat.transport
-                assert transport is not None
-                places = burst.render(buffer, 16, self.now)
-                if seat.differs:
-                    burst.differ(buffer, 0, seat)
-                for at, size in places:
-                    packet = buffer[at : at + size]
-                    if burst.feed.producer.is_video:
-                        number = transport.next_transport_sequence()
-                        transport.sent_one(number, size, self.now)
-                        patch_number(packet, NUMBER_AT, number)
-                    self.peers[transport].take(bytes(packet))
+                pacer = seat.transport.lane.pacer if seat.transport is not None else None
+                if pacer is not None and burst.feed.producer.is_video:
+                    pacer.take(burst, seat)
+                else:
+                    self._send(burst, seat, buffer)
+        for burst in self.agenda.take_paced(self.now):
+            self._send(burst, burst.seats[0], buffer)
         for transport, packet in self.agenda.take_packets():
             self.peers[transport].take(bytes(packet))
         for transport, report in self.agenda.take_reports():

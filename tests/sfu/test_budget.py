@@ -239,6 +239,41 @@ def test_padding_does_not_show_in_the_picture(network: FakeNetwork) -> None:
     assert all((b - a) & 0xFFFF == 1 for a, b in itertools.pairwise(numbers))
 
 
+def test_who_has_a_narrow_line_gets_a_large_key_frame_little_by_little_and_others_at_once(network: FakeNetwork) -> None:
+    tina = network.join("tina", "send")
+    screen = network.produce(tina, "video", vp8_parameters(1111))
+    sender = Vp8Sender(1111, size=1000)
+    sam, olga = network.join("sam", "recv"), network.join("olga", "recv")
+    network.consume(sam, screen, reports=True)
+    network.consume(olga, screen, reports=True)
+    lines = Line(network, sam, 800e3), Line(network, olga, 50e6)
+
+    packets = 2  # 0.84 Mbit/s: a little more than his line carries
+
+    def send() -> None:
+        key = any(isinstance(packet, PictureLossIndication) for packet in tina.rtcp)
+        tina.rtcp.clear()
+        tina.send_rtp(*sender.frame(packets, key=key, ticks=1800))
+
+    network.each_tick.append(send)
+    network.advance(5.0)
+    packets = 1
+    network.advance(20.0)
+    network.each_tick.remove(send)
+    network.advance(1.0)
+    assert sam.transport.lane.pacer is not None
+    assert olga.transport.lane.pacer is None
+    before, lines[0].longest_queue = len(sam.rtp), 0.0
+    tina.send_rtp(*sender.frame(100, key=True))
+    assert len(sam.rtp) - before < 10
+    network.advance(0.7)
+    came = [at for at, packet in zip(sam.rtp_times[before:], sam.rtp[before:], strict=True)
+            if parse_rtp(packet).ssrc == screen.ssrc]  # fmt: skip
+    assert len(came) == 100, "and all of it in half a second"
+    assert came[-1] - came[0] > 0.2
+    assert len(set(olga.rtp_times[-100:])) == 1
+
+
 def test_a_camera_of_one_layer_is_not_taken_away_from_a_line_that_carries_it(network: FakeNetwork) -> None:
     tina = network.join("tina", "send")
     camera: Producer = network.produce(tina, "video", vp8_parameters(1111))

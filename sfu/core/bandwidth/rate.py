@@ -215,6 +215,8 @@ class DelayBasedRate:
 
     def _increase(self, acknowledged: float | None, now: float, limited: bool) -> None:
         before, self._changed_at = self._changed_at, now
+        if acknowledged is not None and acknowledged > self.rate and self._decreased_at is None:
+            self._set(acknowledged)  # it arrives, and no queue has ever grown: the first guess was too low
         if before is None or limited or acknowledged is None:
             return
         elapsed = min(max(now - before, 0.0), 1.0)
