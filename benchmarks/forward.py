@@ -156,11 +156,11 @@ def measure(make: Callable[[], Peer], receivers: int, seconds: float) -> dict[st
             if number % 4 == 0:
                 generator.run(0.0)
         generator.run(WARM_UP)
-        kilobytes = (resident(peer.pid) - baseline) / receivers
         generator.start_counting()
         cpu, own, start = cpu_seconds(peer.pid), time.process_time(), time.monotonic()
         generator.run(seconds)
         cpu, own, took = cpu_seconds(peer.pid) - cpu, time.process_time() - own, time.monotonic() - start
+        kilobytes = (resident(peer.pid) - baseline) / receivers
         got = sum(counted.packets for r in generator.receivers for counted in r.streams.values())
         span = sum(c.last - c.first + 1 for r in generator.receivers for c in r.streams.values())
         silent = sum(1 for r in generator.receivers if len(r.streams) < 2)

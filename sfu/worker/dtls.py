@@ -61,6 +61,7 @@ class Certificate:
         # DTLS 1.3 records cannot be told apart by their headers alone, and browsers all speak 1.2.
         context.set_max_proto_version(_DTLS_1_2)
         context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         # Certificates are self-signed: what counts is the fingerprint, which came over signaling.
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
         context.use_certificate(self._certificate)
@@ -89,6 +90,7 @@ class DtlsServer:
         self._failures = 0
         self._taken = 0
         self._outgoing: list[bytes] = []
+        self._goodbye: list[bytes] = []  # written in advance, when the connection was let go
         self._flight: list[bytes] = []  # the last one, until it is answered
         self._repeats = 0
         self._repeat_at = 0.0
@@ -135,16 +137,34 @@ class DtlsServer:
             self._repeat_at = now + FIRST_REPEAT * 2**self._repeats
         return True
 
+    def let_go(self) -> None:
+        """The client has shown that it has keys: nothing of the handshake will be asked for again.
+
+        OpenSSL keeps 75 KB for each connection, twice as much as all the rest of a receiver takes. What is given up is
+        hearing the client's goodbye: a page that goes says so over signaling, and consent ends by itself.
+        """
+        if self._connection is not None and self.state == "connected":
+            self._outgoing, waiting = [], self._outgoing
+            self._say_goodbye()
+            self._goodbye, self._outgoing = self._outgoing, waiting
+            self._connection = None
+            self._flight = []
+
     def close(self) -> None:
         """Say goodbye, if there is somebody to say it to."""
-        if self._connection is not None and self.state == "connected":
+        if self.state == "connected":
+            self._outgoing += self._goodbye
+            self._say_goodbye()
+        self.state = "closed"
+        self._connection = None
+
+    def _say_goodbye(self) -> None:
+        if self._connection is not None:
             try:
                 self._connection.shutdown()
             except SSL.Error as error:
                 logger.debug("DTLS shutdown failed: %s", error)
             self._collect()
-        self.state = "closed"
-        self._connection = None
 
     def datagrams_to_send(self) -> list[bytes]:
         """All that waits to be sent, once."""

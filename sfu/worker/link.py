@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 MAX_DATAGRAMS = 4000  # 40 Mbit/s; a camera in three layers has 400
 MAX_REPORTS = 1500  # RTCP and DTLS; browsers send 50 for each stream that loses much, and 50 for all the others
 MAX_CHECKS = 50  # of connectivity, each as dear as twenty packets of media; browsers send 20
+SETTLING = 5.0  # seconds in which a client that did not get the last flight has asked for it several times
 EARLY_DTLS = 8  # datagrams kept until signaling brings the fingerprint; the browser repeats what we lose
 
 
@@ -67,6 +68,7 @@ class Link:
         "_closed",
         "_early",
         "_endpoint",
+        "_settles_at",
         "allowance",
         "dtls",
         "ice",
@@ -87,6 +89,7 @@ class Link:
         self.dtls = DtlsServer(certificate)
         self._early: deque[bytes] = deque(maxlen=EARLY_DTLS)
         self._closed = False
+        self._settles_at: float | None = None  # when the DTLS connection may be let go
         self.allowance = Allowance()  # of addresses that are not known: who floods from there keeps no known one away
         self.sessions: SrtpSessions | None = None
         self.inbound: Any = None
@@ -109,7 +112,13 @@ class Link:
         self.path = self.paths.get(selected)
         self._open()
 
-    def check_consent(self, now: float) -> None:
+    def each_second(self, now: float) -> None:
+        self._check_consent(now)
+        if self._settles_at is not None and now >= self._settles_at and self.transport.has_heard:
+            self._settles_at = None
+            self.dtls.let_go()
+
+    def _check_consent(self, now: float) -> None:
         """Nothing is sent to who does not ask for it any more; the next valid check opens the way again."""
         if self.outbound is not None and self.ice.consent_expired(now):
             self._shut()
@@ -136,7 +145,7 @@ class Link:
         for datagram in self._early:
             self.dtls.receive(datagram, now)
         self._early.clear()
-        self._after_dtls()
+        self._after_dtls(now)
 
     def receive_dtls(self, datagram: bytes, path: Path, now: float) -> None:
         if self.dtls.state == "new":
@@ -145,15 +154,15 @@ class Link:
         self.dtls.receive(datagram, now)
         if self.path is not path and self.ice.select(path.address):
             self.follow_selected()
-        self._after_dtls()
+        self._after_dtls(now)
 
     def repeat_dtls(self, now: float) -> bool:
         """Whether a handshake is still going on."""
         waits = self.dtls.repeat(now)
-        self._after_dtls()
+        self._after_dtls(now)
         return waits
 
-    def _after_dtls(self) -> None:
+    def _after_dtls(self, now: float) -> None:
         dtls = self.dtls
         for datagram in dtls.datagrams_to_send():
             self._endpoint.send_plain(datagram, self.path)
@@ -163,6 +172,7 @@ class Link:
             self.sessions = dtls.sessions
             self.inbound = self.sessions.inbound
             self.transport.connected = True
+            self._settles_at = now + SETTLING
             self._open()
         elif dtls.state in ("closed", "failed"):
             self.transport.connected = False

@@ -133,7 +133,7 @@ class MediaServer:
 
     def _each_second(self, now: float) -> None:
         for link in self.endpoint.links:
-            link.check_consent(now)
+            link.each_second(now)
         wall, cpu = time.monotonic(), time.process_time()
         since_wall, since_cpu = self._load_from
         if wall - since_wall >= LOAD_OVER:

@@ -120,3 +120,28 @@ def test_junk_in_the_midst_of_a_class_is_not_kept_either(client: Client) -> None
     assert client.server.state == "connected"
     client.send(client.goodbye())
     assert client.server.state == "closed"
+
+
+def test_a_connection_that_was_let_go_still_says_goodbye(client: Client) -> None:
+    client.server.let_go()
+    client.send(client.data(records=3))
+    assert client.server.datagrams_to_send() == []
+    assert client.server.state == "connected"
+    client.server.close()
+    for datagram in client.server.datagrams_to_send():
+        client.ssl.bio_write(datagram)
+    with pytest.raises(SSL.ZeroReturnError):
+        client.ssl.recv(100)
+
+
+def test_a_handshake_that_is_not_over_is_not_let_go() -> None:
+    server = DtlsServer(Certificate())
+    server.start([("sha-256", "AA")])
+    server.let_go()
+    hello = SSL.Connection(CERTIFICATE._create_ssl_context(srtp_profiles=SRTP_PROFILES))
+    hello.set_connect_state()
+    with contextlib.suppress(SSL.WantReadError):
+        hello.do_handshake()
+    for datagram in split_records(hello.bio_read(1 << 16)):
+        server.receive(datagram, 0.0)
+    assert server.datagrams_to_send()
