@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sfu.core.router import LARGE_ROOM, LOUDEST
 from sfu.core.rtcp import Nack, PictureLossIndication, SenderReport
 from sfu.core.rtp import build_rtp, parse_rtp
 from sfu.manifest import Joined, Left
@@ -25,6 +26,7 @@ from sfu.protocol import (
     ConsumerClosed,
     CreateConsumer,
     InvalidRequest,
+    OpenPeer,
     OpenRoom,
     PauseProducer,
     PeerClosed,
@@ -287,6 +289,31 @@ async def test_who_speaks_is_told_by_home_for_all_workers(room):
         told = await event(room.events[0], SpeakersChanged, speaker="sam")
     assert set(told.levels) == {"sam"}
     assert not [one for one in room.events[1] if isinstance(one, SpeakersChanged)]
+
+
+async def test_in_a_large_room_the_same_five_are_heard_on_all_workers(room):
+    for number in range(LARGE_ROOM):
+        await room.clients[number % 2].request(OpenPeer(room=ROOM, peer=f"quiet-{number}"))
+    people = [await room.join(f"speaker-{number}", number % 2) for number in range(7)]
+    voices = [await person.produce("microphone", opus_parameters(n + 1)) for n, person in enumerate(people)]
+    listeners = [await room.join(f"listener-{worker}", worker, "recv") for worker in (0, 1)]
+    names = [{ssrc_of(await listener.consume(voice)): voice for voice in voices} for listener in listeners]
+
+    def heard(worker: int, last: int = 0) -> set[str]:
+        return {names[worker][parse_rtp(packet).ssrc] for packet in listeners[worker].down.rtp[-last:]}
+
+    async with contextlib.AsyncExitStack() as stack:
+        for n, person in enumerate(people):
+            await stack.enter_async_context(sending(person, OpusSender(n + 1, level=SPEECH)))
+        await until(lambda: len(heard(0, last=20)) == LOUDEST and heard(0, last=20) == heard(1, last=20))
+        for listener in listeners:
+            listener.down.rtp.clear()
+        for listener in listeners:
+            await listener.down.packets(200)
+        assert len(heard(0)) == LOUDEST
+        assert heard(0) == heard(1)
+    limits = [worker.worker.media.routers[ROOM].speakers.limit for worker in room.workers]
+    assert limits == [LOUDEST, LOUDEST]
 
 
 async def test_the_recording_has_those_on_edges(room):
