@@ -38,13 +38,12 @@ export async function collectStats(engine, self) {
   const { link } = engine;
   if (!link || link.closed) return [];
   const [incoming, outgoing] = await Promise.all([link.recv.getStats(), link.send.getStats()]);
-  const [down, up] = [pathOf(incoming), pathOf(outgoing)];
   const result = [];
   for (const { source, producer } of engine.sender.producers) {
-    const stream = sent(outgoing, up, { participant_id: self, source, kind: producer.kind, mid: producer.localId, producer });
+    const stream = sent(outgoing, { participant_id: self, source, kind: producer.kind, mid: producer.localId, producer });
     result.push(withDirect(stream, engine.direct));
   }
-  for (const each of engine.receiver.received) result.push(withDirect(received(incoming, down, each), engine.direct));
+  for (const each of engine.receiver.received) result.push(withDirect(received(incoming, each), engine.direct));
   return result;
 }
 
@@ -77,19 +76,17 @@ function pick(report, test) {
   return found;
 }
 
-/** @typedef {{rtt: number, path: string | null, available: number | null}} Path seconds, 'udp' / 'tcp' / 'relay', bit/s */
-
 /**
  * The way that the packets take. Chromium says which pair it is, Firefox marks it.
  * @param {RTCStatsReport} report
- * @returns {Path}
+ * @returns {{rtt: number, path: string | null, available: number | null}} seconds, 'udp' / 'tcp' / 'relay', bit/s
  */
 function pathOf(report) {
   const [transport] = pick(report, (stat) => stat.type === "transport" && stat.selectedCandidatePairId);
   const pairs = transport
     ? pick(report, (stat) => stat.id === transport.selectedCandidatePairId)
     : pick(report, (stat) => stat.type === "candidate-pair" && (stat.nominated || stat.selected));
-  const local = /** @type {any} */ (report).get(pairs[0]?.localCandidateId);
+  const [local] = pick(report, (stat) => stat.id === pairs[0]?.localCandidateId);
   return {
     rtt: Math.max(0, ...pairs.map((pair) => pair.currentRoundTripTime ?? 0)),
     path: local ? (local.candidateType === "relay" ? "relay" : local.protocol === "tcp" ? "tcp" : "udp") : null,
@@ -99,16 +96,16 @@ function pathOf(report) {
 
 /** @param {RTCStatsReport} report @param {any} stat @returns {string} */
 function codecOf(report, stat) {
-  return /** @type {any} */ (report).get(stat.codecId)?.mimeType?.split("/")[1] ?? "";
+  const [codec] = pick(report, (each) => each.id === stat.codecId);
+  return codec?.mimeType?.split("/")[1] ?? "";
 }
 
 /**
  * @param {RTCStatsReport} report
- * @param {Path} path
  * @param {import('./receive.js').Received} of
  * @returns {StreamStats}
  */
-function received(report, path, { producer, consumer, layer }) {
+function received(report, { producer, consumer, layer }) {
   const { participant_id, source, kind } = producer;
   const [stat = {}] = pick(report, (each) => each.type === "inbound-rtp"
     && (each.trackIdentifier === consumer.track.id || (each.mid !== undefined && each.mid === consumer.localId)));
@@ -116,7 +113,7 @@ function received(report, path, { producer, consumer, layer }) {
     participant_id, source, kind, direction: "recv",
     framesDecoded: stat.framesDecoded ?? 0, frameWidth: stat.frameWidth ?? 0, frameHeight: stat.frameHeight ?? 0,
     bytes: stat.bytesReceived ?? 0, packets: stat.packetsReceived ?? 0, packetsLost: stat.packetsLost ?? 0,
-    jitter: stat.jitter ?? 0, freezeCount: stat.freezeCount ?? 0, ...path,
+    jitter: stat.jitter ?? 0, freezeCount: stat.freezeCount ?? 0, ...pathOf(report),
     fps: stat.framesPerSecond ?? 0, codec: codecOf(report, stat), layer: kind === "video" ? layer : null,
     packetsDiscarded: stat.packetsDiscarded ?? 0,
     ...(kind === "audio"
@@ -127,17 +124,17 @@ function received(report, path, { producer, consumer, layer }) {
 
 /**
  * @param {RTCStatsReport} report
- * @param {Path} path
  * @param {any} info
  * @returns {StreamStats}
  */
-function sent(report, path, { participant_id, source, kind, mid, producer }) {
+function sent(report, { participant_id, source, kind, mid, producer }) {
   const ssrcs = new Set(producer.rtpParameters.encodings?.map((/** @type {any} */ encoding) => encoding.ssrc));
   const layers = pick(report, (each) => each.type === "outbound-rtp" && (each.mid === mid || ssrcs.has(each.ssrc)));
   const remote = pick(report, (each) => each.type === "remote-inbound-rtp" && layers.some((layer) => layer.id === each.localId));
   const best = [...layers].sort((a, b) => (b.frameHeight ?? 0) - (a.frameHeight ?? 0))[0] ?? {};
   const sum = (/** @type {any[]} */ stats, /** @type {string} */ key) => stats.reduce((total, stat) => total + (stat[key] ?? 0), 0);
   const most = (/** @type {string} */ key) => Math.max(0, ...remote.map((stat) => stat[key] ?? 0));
+  const path = pathOf(report);
   return {
     participant_id, source, kind, direction: "send",
     framesDecoded: best.framesEncoded ?? 0, frameWidth: best.frameWidth ?? 0, frameHeight: best.frameHeight ?? 0,
