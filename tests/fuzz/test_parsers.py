@@ -96,6 +96,7 @@ def test_twenty_seconds_of_fuzzing_find_nothing(tmp_path: Path) -> None:
     fuzz_all(20, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.nightly
 @pytest.mark.timeout(3000)
 def test_five_minutes_of_fuzzing_find_nothing(tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ async def test_a_minute_of_sockets(daphne: Daphne, world: World, redis_settings:
     await churned(daphne, world, redis_settings, 60)
 
 
+@pytest.mark.slow
 @pytest.mark.nightly
 @pytest.mark.timeout(4 * 3600 + 600)
 async def test_four_hours_of_sockets(daphne: Daphne, world: World, redis_settings: str) -> None:

@@ -103,6 +103,7 @@ async def test_a_minute_of_coming_and_going(tmp_path: Path, redis_url: str) -> N
     await churned(tmp_path, redis_url, 60)
 
 
+@pytest.mark.slow
 @pytest.mark.nightly
 @pytest.mark.timeout(4 * 3600 + 600)
 async def test_four_hours_of_coming_and_going(tmp_path: Path, redis_url: str) -> None:

@@ -14,6 +14,7 @@ import os
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Siege:
     def __init__(self, worker: WorkerProcess) -> None:
         self.worker = worker
         self.number = 0
+        self._dropped: Counter[str] = Counter()
 
     async def begin(self) -> None:
         heartbeat = await self.worker.start()
@@ -81,14 +83,15 @@ class Siege:
         pages = int(Path(f"/proc/{self.worker.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
-    async def dropped(self) -> dict[str, int]:
-        """Why packets were dropped, since the worker's start, as of now: the next heartbeat tells."""
+    async def dropped(self) -> Counter[str]:
+        """Why packets were dropped since the last call, or the worker's start: the next heartbeat tells."""
         before = (await self.worker.heartbeat()).counters
         async with asyncio.timeout(5):
             while (counters := (await self.worker.heartbeat()).counters) == before:
                 await asyncio.sleep(0.1)
-        found: dict[str, int] = counters["packets_dropped"]
-        return found
+        now = Counter(counters["packets_dropped"])
+        fresh, self._dropped = now - self._dropped, now
+        return fresh
 
     async def withstands(self, attack: Attack, *, lines: int = 0) -> None:
         """While `attack` lasts, and after it, others miss nothing; no memory is kept; the log keeps calm.
@@ -192,7 +195,7 @@ class Mallory:
         await self.siege.client.request(p.ClosePeer(room=ROOM, peer=self.name))
 
 
-async def flood(packets: Iterable[Any], send: Any, *, seconds: float = 1.0, at_once: int = 20) -> int:
+async def flood(packets: Iterable[Any], send: Any, *, seconds: float = 0.7, at_once: int = 20) -> int:
     """Send them, some at a time; how many. Endless ones until the time is over."""
     count = 0
     deadline = time.monotonic() + seconds

@@ -122,7 +122,6 @@ async def test_nobody_notices(
     siege: Siege, victim: Mallory, attack: Callable[[PeerTransport], Iterator[bytes]], counted: str
 ) -> None:
     """It is counted, it draws less than ten times its bytes, and no media goes to who sends it."""
-    before = (await siege.dropped()).get(counted, 0)
     spent = drawn = 0
     with siege.strangers(8) as sockets:
 
@@ -140,7 +139,7 @@ async def test_nobody_notices(
             except BlockingIOError:
                 continue
     assert drawn <= MAX_AMPLIFICATION * spent
-    assert (await siege.dropped()).get(counted, 0) - before >= 50, "it did arrive"
+    assert (await siege.dropped())[counted] >= 50, "it did arrive"
 
 
 async def test_hellos_and_junk_from_elsewhere_do_not_keep_anybody_out(siege: Siege, victim: Mallory) -> None:
@@ -164,7 +163,6 @@ async def test_hellos_and_junk_from_elsewhere_do_not_keep_anybody_out(siege: Sie
 async def test_junk_of_ones_own_in_the_midst_of_a_handshake(siege: Siege) -> None:
     """RTP before DTLS, hellos cut to pieces, alerts that nothing proves: the handshake comes about all the same."""
     request = siege.client.request
-    before = (await siege.dropped()).get("before_dtls", 0)
 
     async def attack() -> None:
         await request(p.OpenPeer(room=ROOM, peer="early"))
@@ -190,7 +188,7 @@ async def test_junk_of_ones_own_in_the_midst_of_a_handshake(siege: Siege) -> Non
         await request(p.ClosePeer(room=ROOM, peer="early"))
 
     await siege.withstands(attack, lines=4)
-    assert (await siege.dropped())["before_dtls"] > before
+    assert (await siege.dropped())["before_dtls"] > 0
 
 
 async def test_a_certificate_that_was_not_announced_gets_nothing(siege: Siege) -> None:
