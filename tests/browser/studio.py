@@ -94,7 +94,7 @@ class Guest:
         self.page.goto(studio.url)
         self.page.wait_for_function("globalThis.studio")
         studio.call(lambda: studio.media.open_peer(ROOM, name))
-        self.capabilities = self._evaluate("load", studio.media.router_rtp_capabilities)
+        self.receivable: list[str] = self._evaluate("load", studio.media.router_rtp_capabilities)
 
     def _ask(self, verb: str, fields: str) -> str | None:
         answer = self.studio.call(partial(getattr(self.studio.media, verb), ROOM, self.name, **json.loads(fields)))
@@ -111,6 +111,9 @@ class Guest:
 
     def produce(self, mime_type: str, encodings: list[dict[str, Any]], **picture: int) -> str:
         return str(self._evaluate("produce", mime_type, encodings, picture))
+
+    def stop(self, producer_id: str) -> None:
+        self._evaluate("stop", producer_id)
 
     def consume(self, producer_id: str) -> Watched:
         return Watched(self, **self._evaluate("consume", producer_id))
@@ -134,6 +137,13 @@ class Watched:
 
     def prefer(self, **fields: int) -> None:
         self.guest._evaluate("prefer", {"consumer_id": self.consumer_id, **fields})
+
+    def forget_gaps(self) -> None:
+        self.guest._evaluate("forgetGaps", self.consumer_id)
+
+    def longest_gap(self) -> float:
+        """Milliseconds without a new picture."""
+        return float(self.guest._evaluate("longestGap", self.consumer_id))
 
     @property
     def consumer(self) -> Consumer:

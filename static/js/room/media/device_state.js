@@ -84,13 +84,19 @@ export function cameraConstraints(deviceId, phone = false) {
 
 /**
  * The layers a camera is sent in: 180p, 360p and 720p with the bit rates of the product's table. A picture below
- * 480 lines is sent once: its halves would help nobody.
+ * 480 lines is sent once: its halves would help nobody. Each in three temporal layers: where a line is too thin for all
+ * frames, or a page wants fewer, the worker leaves out every other one, or three of four.
  * @param {number} width
  * @param {number} height
- * @returns {{scaleResolutionDownBy?: number, maxBitrate: number}[]} the smallest first
+ * @returns {{scaleResolutionDownBy?: number, maxBitrate: number, scalabilityMode: string}[]} the smallest first
  */
 export function cameraEncodings(width, height) {
   const lines = Math.min(width, height);
+  return layersOf(lines).map((layer) => ({ ...layer, scalabilityMode: "L1T3" }));
+}
+
+/** @param {number} lines @returns {{scaleResolutionDownBy?: number, maxBitrate: number}[]} */
+function layersOf(lines) {
   if (lines >= 700) {
     return [
       { scaleResolutionDownBy: 4, maxBitrate: 150_000 },
