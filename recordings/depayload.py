@@ -1,4 +1,5 @@
-"""Put frames together from RTP payloads: VP8 (RFC 7741), H264 (RFC 6184) and Opus (RFC 7587), without decoding.
+"""Put frames together from RTP payloads: VP8 (RFC 7741), H264 (RFC 6184) and Opus (RFC 7587), without decoding. VP9 and
+AV1 are in `recordings.layered_codecs`.
 
 A frame counts only when it began with a start bit, every packet of it is there and it ended with the marker. After a
 loss everything is skipped up to the next key frame, since what follows would be drawn on a picture that never was.
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
+from recordings.layered_codecs import Av1, Vp9
 from recordings.packets import Numbered, PacketError
 
 START_CODE = b"\x00\x00\x00\x01"
@@ -154,7 +156,12 @@ class H264:
         self._nals, self._fragments = [], []
 
 
-DEPAYLOADERS: dict[str, type[Vp8] | type[H264]] = {"video/vp8": Vp8, "video/h264": H264}
+DEPAYLOADERS: dict[str, type[Vp8] | type[H264] | type[Vp9] | type[Av1]] = {
+    "video/vp8": Vp8,
+    "video/h264": H264,
+    "video/vp9": Vp9,
+    "video/av1": Av1,
+}
 
 
 def video_frames(packets: Iterable[Numbered], codec: Depayloader) -> Iterator[Frame]:

@@ -1,4 +1,4 @@
-"""Make ordinary media files of a recording's packet logs: WebM for VP8 and Opus, MKV for H264, by copy.
+"""Make ordinary media files of a recording's packet logs: WebM for VP8, VP9, AV1 and Opus, MKV for H264, by copy.
 
 Nothing is decoded or encoded. A producer gets several files when its picture changes size, and new ones from the
 worker that went on after another died. Every offset counts from the recording's start, on the worker's clock.
@@ -28,6 +28,7 @@ from recordings.depayload import (
     vp8_size,
 )
 from recordings.errors import NothingRecorded
+from recordings.layered_codecs import av1_size, vp9_size
 from recordings.packets import PacketLog, RtpPacket, SenderReport, in_order
 from sfu.manifest import ENTRIES, Started, Stopped, TrackStarted, read_manifest, read_timeline
 
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 TRACKS = "tracks"  # the folder's subfolder for what is made here
 MILLISECOND = Fraction(1, 1000)  # Matroska's clock
 FRAME_SHOWN = 0.1  # seconds that a track's last picture counts
+SIZES = {"video/vp8": vp8_size, "video/vp9": vp9_size, "video/av1": av1_size}  # of a key frame
 MAX_CLASS = 24 * 3600.0  # seconds: beyond this a clock lied
 
 
@@ -189,8 +191,8 @@ class Writer:
             self._shown = opus_duration(frame.data)
 
     def _shape_of(self, frame: Frame) -> object:
-        if self._mime_type == "video/vp8":
-            return vp8_size(frame.data)
+        if self._mime_type in SIZES:
+            return SIZES[self._mime_type](frame.data)
         if self._mime_type == "video/h264":
             parameters = [nal for nal in frame.data.split(START_CODE)[1:] if nal[0] & 0x1F in (7, 8)]
             return tuple(parameters) or self._shape
@@ -212,9 +214,10 @@ class Writer:
         if template is not None:
             container.add_stream_from_template(template.streams.video[0]).time_base = MILLISECOND
             template.close()
-        elif self._mime_type == "video/vp8":
-            self._size = vp8_size(frame.data) or (0, 0)
-            container.add_mux_stream("vp8", width=self._size[0], height=self._size[1], time_base=MILLISECOND)
+        elif self._mime_type in SIZES:
+            self._size = SIZES[self._mime_type](frame.data) or (0, 0)
+            codec = self._mime_type.removeprefix("video/")
+            container.add_mux_stream(codec, width=self._size[0], height=self._size[1], time_base=MILLISECOND)
         else:  # the encoder writes the OpusHead that WebM asks for, and encodes nothing
             container.add_stream("libopus", rate=48000, layout="stereo")
         self._container, self._shape = container, shape

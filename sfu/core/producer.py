@@ -129,6 +129,8 @@ class Producer:
             layers = self.streams[0].layers
             for spatial in range(1, ortc.spatial_layers(encodings[0])):
                 layers.append(Layer(self.streams[0], spatial, spatial, below=layers[-1]))
+        if mime_type == "video/av1":  # larger ones cannot be put together by who gets no dependency descriptor
+            return [stream.layers[0] for stream in self.streams]
         return [layer for stream in self.streams for layer in stream.layers]
 
     def new_reader(self) -> Reader | None:

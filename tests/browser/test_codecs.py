@@ -64,11 +64,11 @@ def watch_all(studio: Studio, sender: str, browsers: dict[str, Browser], seconds
 
     def flow() -> bool:
         counts = decoded(streams, seconds)
-        print(counts)
-        return all(frames >= 10 * seconds and not freezes for frames, freezes in counts.values())
+        # Firefox draws a canvas ten times a second where it is asked for fifteen.
+        return all(frames >= 7 * seconds and not freezes for frames, freezes in counts.values())
 
     # On a machine that does other work too, a picture may stand still once.
-    wait_until(flow, within=max(30, 2.5 * seconds), what=f"all pictures of {sender} flowing for {seconds} s")
+    wait_until(flow, within=max(60, 2.5 * seconds), what=f"all pictures of {sender} flowing for {seconds} s")
     for each in (guest, *viewers.values()):
         each.leave()
 

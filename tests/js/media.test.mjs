@@ -115,6 +115,19 @@ test("a microphone and a camera go in one stream, a screen in its own", async ()
   assert.notEqual(streams.screen, streams.camera);
 });
 
+test("pictures go in the codec that was chosen, and in VP8 where this browser lacks it", async () => {
+  await inClass();
+  const codecOf = (source) => server.of("produce").findLast((data) => data.source === source).rtp_parameters.codecs[0].mimeType;
+  assert.equal(codecOf("camera"), "video/VP8");
+  engine.sender.codec = "video/vp9";
+  await engine.sender.publish("screen", track("video"));
+  assert.equal(codecOf("screen"), "video/VP9");
+  await engine.sender.unpublish("screen");
+  engine.sender.codec = "video/av1";
+  await engine.sender.publish("screen", track("video"));
+  assert.equal(codecOf("screen"), "video/VP8");
+});
+
 test("a stream that comes later is consumed, one that ends is let go", async () => {
   await inClass();
   engine.receiver.want([theirs("microphone"), theirs("camera"), theirs("screen", "mei")]);

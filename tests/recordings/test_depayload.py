@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import cast
 
 import av
 import numpy as np
 import pytest
+from av.video.codeccontext import VideoCodecContext
+from hypothesis import given
+from hypothesis import strategies as st
 
-from recordings.depayload import H264, START_CODE, Vp8, opus_duration, opus_frames, video_frames, vp8_descriptor
+from recordings.depayload import (
+    DEPAYLOADERS,
+    H264,
+    START_CODE,
+    opus_duration,
+    opus_frames,
+    video_frames,
+    vp8_descriptor,
+)
+from recordings.layered_codecs import Av1, Vp9, av1_size, vp9_size
 from recordings.packets import PacketError, RtpPacket, in_order
-from tests.recordings.synthetic import encode_video, packetize_h264, packetize_vp8, picture
+from tests.recordings.synthetic import DECODERS, encode_video, packetize, picture
 
 SIZE = (320, 180)
-PACKETIZE = {"video/VP8": packetize_vp8, "video/H264": lambda frame, count: packetize_h264(frame)}
-CODEC: dict[str, type[Vp8] | type[H264]] = {"video/VP8": Vp8, "video/H264": H264}
 
 
 def packets_of(mime_type: str, count: int = 20, key_at: int | None = None) -> tuple[list[RtpPacket], list[int]]:
@@ -29,7 +40,7 @@ def packets_of(mime_type: str, count: int = 20, key_at: int | None = None) -> tu
     lengths = []
     keys = [] if key_at is None else [key_at / 15]
     for number, (seconds, frame) in enumerate(encode_video(mime_type, pictures, SIZE, keys)):
-        payloads = PACKETIZE[mime_type](frame, number)
+        payloads = packetize(mime_type, frame, number)
         lengths.append(len(payloads))
         for index, payload in enumerate(payloads):
             marker = index == len(payloads) - 1
@@ -38,12 +49,12 @@ def packets_of(mime_type: str, count: int = 20, key_at: int | None = None) -> tu
 
 
 def frames(mime_type: str, packets: list[RtpPacket]) -> list[tuple[int, bytes, bool]]:
-    made = video_frames(in_order(packets), CODEC[mime_type]())
+    made = video_frames(in_order(packets), DEPAYLOADERS[mime_type.lower()]())
     return [(frame.timestamp * 15 // 90000, frame.data, frame.key) for frame in made]
 
 
 def decoded(mime_type: str, packets: list[RtpPacket]) -> int:
-    codec = av.CodecContext.create("vp8" if mime_type == "video/VP8" else "h264", "r")
+    codec = cast(VideoCodecContext, av.CodecContext.create(DECODERS[mime_type], "r"))
     count = 0
     for number, data, _ in frames(mime_type, packets):
         unit = av.Packet(data)
@@ -52,10 +63,10 @@ def decoded(mime_type: str, packets: list[RtpPacket]) -> int:
     return count + len(codec.decode(None))
 
 
-both = pytest.mark.parametrize("mime_type", ["video/VP8", "video/H264"])
+every = pytest.mark.parametrize("mime_type", list(DECODERS))
 
 
-@both
+@every
 def test_frames_of_many_packets_come_out_whole(mime_type: str) -> None:
     packets, lengths = packets_of(mime_type)
     assert max(lengths) > 3
@@ -63,7 +74,7 @@ def test_frames_of_many_packets_come_out_whole(mime_type: str) -> None:
     assert decoded(mime_type, packets) == 20
 
 
-@both
+@every
 @pytest.mark.parametrize("where", ["first", "middle", "last"])
 def test_after_a_loss_nothing_counts_until_a_key_frame(mime_type: str, where: str) -> None:
     packets, lengths = packets_of(mime_type, key_at=12)
@@ -76,14 +87,14 @@ def test_after_a_loss_nothing_counts_until_a_key_frame(mime_type: str, where: st
     assert decoded(mime_type, left) == 15
 
 
-@both
+@every
 def test_a_recording_that_begins_in_the_middle_waits_for_a_key_frame(mime_type: str) -> None:
     packets, lengths = packets_of(mime_type, key_at=9)
     made = frames(mime_type, packets[sum(lengths[:3]) + 1 :])
     assert [number for number, _, _ in made] == list(range(9, 20))
 
 
-@both
+@every
 def test_probes_made_of_padding_are_no_loss(mime_type: str) -> None:
     packets, lengths = packets_of(mime_type)
     cut = sum(lengths[:4])
@@ -162,3 +173,36 @@ def test_an_opus_packet_of_no_or_too_great_length_is_left_out(payload: bytes) ->
     with pytest.raises(PacketError):
         opus_duration(payload)
     assert list(opus_frames(in_order([RtpPacket(0.0, 1, 0, False, 100, payload)]))) == []
+
+
+@given(st.sampled_from(sorted(DEPAYLOADERS)), st.lists(st.binary(max_size=40), max_size=6))
+def test_nothing_but_a_packet_error_comes_of_any_bytes(mime_type: str, payloads: list[bytes]) -> None:
+    depayloader = DEPAYLOADERS[mime_type]()
+    try:
+        for payload in payloads:
+            depayloader.begins(payload)
+            depayloader.add(payload)
+        data, _ = depayloader.finish()
+    except PacketError:
+        return
+    assert len(data) <= 2 * sum(map(len, payloads)) + 100
+    vp9_size(data)
+    av1_size(data)
+
+
+def test_of_layers_in_one_stream_the_smallest_is_kept() -> None:
+    """It alone refers to no other, and a file shows one size. (`tests.sfu.captured` has the descriptors whole.)"""
+    key = b"\x82\x49\x83\x42" + bytes(6)
+    lowest, above = bytes.fromhex("acb2ee1000") + key, bytes.fromhex("acb2ee1302") + b"\x82above"
+    depayloader = Vp9()
+    assert depayloader.begins(lowest)
+    assert not depayloader.begins(above)
+    depayloader.add(lowest)
+    depayloader.add(above)
+    assert depayloader.finish() == (key, True)
+
+    sequence_header, frame = b"\x0a\x01\x00", b"\x32\x02\x10\x00"
+    third = b"\x36\x10\x02\x10\x00"  # with an extension: the third spatial layer
+    av1 = Av1()
+    av1.add(b"\x30" + bytes((len(sequence_header),)) + sequence_header + bytes((len(frame),)) + frame + third)
+    assert av1.finish() == (sequence_header + frame, True)

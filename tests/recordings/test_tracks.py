@@ -10,7 +10,7 @@ import pytest
 from recordings.errors import NothingRecorded
 from recordings.tracks import TrackFile, make_tracks
 from sfu.manifest import TIMELINE
-from tests.recordings.synthetic import BEGAN, SyntheticClass, person, read_bars
+from tests.recordings.synthetic import BEGAN, DECODERS, SyntheticClass, person, read_bars
 
 
 def pictures(track: TrackFile) -> list[tuple[float, int]]:
@@ -27,7 +27,7 @@ def world(tmp_path: Path) -> SyntheticClass:
     return SyntheticClass(tmp_path / "recording", 4.0)
 
 
-@pytest.mark.parametrize(("mime_type", "name"), [("video/VP8", "vp8"), ("video/H264", "h264")])
+@pytest.mark.parametrize(("mime_type", "name"), list(DECODERS.items()))
 def test_a_track_is_a_copy_with_the_times_of_the_class(world: SyntheticClass, mime_type: str, name: str) -> None:
     person(world, "Tina", 1.0, 4.0, mime_type=mime_type)
     tracks = {track.kind: track for track in make_tracks(world.write()).tracks}

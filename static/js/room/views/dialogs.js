@@ -9,8 +9,8 @@ export class DialogsView {
   #settings = typed("dialog-settings", HTMLDialogElement);
   #keys = typed("dialog-keys", HTMLDialogElement);
 
-  /** @param {{choose: (kind: 'microphone' | 'camera' | 'speaker', id: string) => void, keys: (on: boolean) => void}} handlers */
-  constructor(handlers) {
+  /** @param {{choose: (kind: 'microphone' | 'camera' | 'speaker', id: string) => void, keys: (on: boolean) => void, codec: (name: string) => void}} handlers @param {string} codec */
+  constructor(handlers, codec) {
     for (const select of document.querySelectorAll("select[data-devices]")) {
       select.addEventListener("change", () => {
         const kind = /** @type {'microphone' | 'camera' | 'speaker'} */ (select.getAttribute("data-devices"));
@@ -19,6 +19,10 @@ export class DialogsView {
     }
     const keys = typed("set-keys", HTMLInputElement);
     keys.addEventListener("change", () => handlers.keys(keys.checked));
+    const codecs = typed("set-codec", HTMLSelectElement);
+    codecs.value = codec;
+    if (codecs.selectedIndex < 0) codecs.selectedIndex = 0;
+    codecs.addEventListener("change", () => handlers.codec(codecs.value));
     byId("keys-list").append(...SHORTCUTS.map(([key, does]) => el("div", {}, el("dt", {}, el("kbd", { text: key })), el("dd", { text: does }))));
     // A click beside a dialog closes it, as Escape does.
     for (const dialog of [this.#confirm, this.#leave, this.#settings, this.#keys]) {
