@@ -142,10 +142,11 @@ class Lectern:
             return bool(answer.status == 200)
         return False
 
-    def api(self, path: str, body: dict[str, Any], *, token: str = "") -> dict[str, Any]:
-        """POST to /api/v1/; HTTPError for what is refused."""
+    def api(self, path: str, body: dict[str, Any] | None = None, *, token: str = "") -> dict[str, Any]:
+        """POST to /api/v1/, or GET without a body; HTTPError for what is refused."""
         headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
-        request = urllib.request.Request(f"{self.url}api/v1/{path}", json.dumps(body).encode(), headers)
+        content = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}api/v1/{path}", content, headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return dict(json.load(answer))
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 from playwright.sync_api import Locator, expect
 
-from tests.browser.person import Person
+from tests.browser.person import PASSWORD, Person
 from tests.lectern import wait_until
 
 MakePerson = Callable[..., Person]
@@ -109,3 +110,17 @@ def test_bars_open_the_figures_and_a_poor_line_is_offered_sound_and_shown_to_the
     notice.get_by_role("button", name="Audio and screen only").click()
     expect(notice).to_be_hidden()
     wait_until(lambda: student.colour_of(teacher.participant_id) is None, within=10, what="the cameras going")
+
+    # What was reported of it is remembered.
+    student.testid("leave").first.click()
+    access = teacher.lectern.api("auth/token/", {"username": "teacher", "password": PASSWORD})["access"]
+    room = teacher.page.url.split("/meetings/")[1].strip("/")
+
+    def remembered() -> dict[str, float] | None:
+        rows = teacher.lectern.api(f"attendance/?meeting={room}", token=access)["results"]
+        return next((row["connection"] for row in rows if row["name"] == "student1"), None)
+
+    summary: Any = wait_until(remembered, within=10, what="the summary of the student's connection")
+    assert summary["worst_jitter"] == 130
+    assert summary["bytes_received"] > 10_000
+    assert summary["danger_share"] > 0

@@ -136,4 +136,8 @@ test("each stream comes with its codec, its layer and the path in use, not one t
   assert.deepEqual([down.codec, down.layer, down.path, down.rtt, down.framesDecoded, down.fps], ["VP8", { spatial: 1, temporal: 0 }, "tcp", 0.03, 7, 25]);
   assert.deepEqual([up.codec, up.path, up.rtt, up.packetsLost, up.limitedBy, up.available], ["opus", "relay", 0.2, 2, "cpu", 1e6]);
   assert.deepEqual(await collectStats({ link: null }, "sam"), []);
+  // The same two, past the worker: counts go on, and the rest is of the way that is shown.
+  engine.direct = { numbers: () => ({ framesDecoded: 10, bytes: 1000, packets: 0, packetsLost: 0, rtt: 0.2, now: { codec: "VP9", frameHeight: 720, jitter: 0.002 } }) };
+  const [, shown] = await collectStats(engine, "sam");
+  assert.deepEqual([shown.framesDecoded, shown.bytes, shown.codec, shown.path, shown.rtt, shown.layer], [17, 1900, "VP9", "direct", 0.2, null]);
 });

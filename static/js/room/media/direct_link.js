@@ -112,8 +112,9 @@ export class DirectLink extends Emitter {
     const sources = new Map([...this.#transceivers].map(([source, { mid }]) => [mid, source]));
     report.forEach((/** @type {any} */ stat) => {
       const source = sources.get(stat.mid);
-      if (source && stat.type === "inbound-rtp") recv.set(source, stat);
-      if (source && stat.type === "outbound-rtp") send.set(source, { ...stat, remote: report.get(stat.remoteId) });
+      const codec = report.get(stat.codecId)?.mimeType?.split("/")[1];
+      if (source && stat.type === "inbound-rtp") recv.set(source, { ...stat, codec });
+      if (source && stat.type === "outbound-rtp") send.set(source, { ...stat, codec, remote: report.get(stat.remoteId) });
       if (stat.type === "candidate-pair" && stat.nominated) rtt = Math.max(rtt, stat.currentRoundTripTime ?? 0);
     });
     return { recv, send, rtt };

@@ -63,7 +63,7 @@ function withDirect(stream, direct) {
   const { audioEnergy, buffer } = stream;
   return {
     ...stream, frameWidth, frameHeight, jitter, rtt, freezeCount: stream.freezeCount + freezeCount, fps: framesPerSecond,
-    layer: null, path: "direct",
+    codec: now.codec ?? "", layer: null, path: "direct",
     ...(audioEnergy === undefined ? {} : { audioEnergy: audioEnergy + totalAudioEnergy }),
     ...(buffer ? { buffer: { delay: buffer.delay + jitterBufferDelay, played: buffer.played + jitterBufferEmittedCount } } : {}),
   };
