@@ -276,6 +276,8 @@ async def test_the_end_of_the_class_closes_the_room_everywhere(room):
         assert ROOM not in worker.worker.media.routers
         assert not worker.worker.media.endpoint.pipes
         assert not worker.worker.control.pipes.rooms
+    for worker in room.workers:  # the workers hang up: they have no other room together
+        await until(lambda worker=worker: len(worker.worker.control._connections) == 1)
 
 
 # --- voices and recordings -------------------------------------------------------------------------------------------

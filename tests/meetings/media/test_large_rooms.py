@@ -151,15 +151,20 @@ async def test_a_web_process_that_dies_stops_no_pipe_and_its_people_find_theirs(
     await tina.client.event("producer:paused", producer_id=microphone)
 
 
-async def test_the_connection_to_an_edge_that_breaks_alone_disturbs_nobody(workers, come, media, world):
+async def test_a_connection_to_home_or_edge_that_breaks_alone_disturbs_nobody(workers, come, media, world):
     tina, sam = await come("tina"), await come("sam")
     microphone = await sam.produce("microphone")
-    edges = media.rooms[world.room.code].edges
-    [(edge, client)] = edges.clients.items()
+    room = media.rooms[world.room.code]
+    [(edge, client)] = room.edges.clients.items()
     client._transport.abort()
-    await until(lambda: edges.clients.get(edge) not in (None, client))
+    await until(lambda: room.edges.clients.get(edge) not in (None, client))
     assert await sam.ask("produce:pause", producer_id=microphone) == "ok"
+    home = room.client
+    home._transport.abort()
+    await until(lambda: room.client not in (None, home) and not room.client.closed)
+    assert (await tina.consume(microphone))["producer_paused"] is True
     assert await sam.client.quiet("media:restart")
+    assert await tina.client.quiet("producer:closed")
     assert not restarts(tina)
 
 
