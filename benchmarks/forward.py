@@ -2,12 +2,14 @@
 
 The server has one core, the generator (sender and all receivers, with real ICE and DTLS) another. CPU is the server's
 user and system time over the packets that its receivers got; loss is what is missing in their sequence numbers. Each
-receiver decrypts one packet in a hundred, so that a forgery would show.
+receiver decrypts one packet in a hundred, so that a forgery would show. One receiver in PROBE_ONE_IN is a probe and
+decrypts all: how long packets were under way, for a receiver somewhere in the order in which they are served.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import select
 import struct
@@ -20,18 +22,20 @@ from typing import Any
 from pylibsrtp import Error as SrtpError
 
 from benchmarks.fanout import cpu_seconds
+from benchmarks.marks import Marks, arrival, stamp_arrivals
 from benchmarks.media_source import FPS, Source
 from benchmarks.peers import Peer, own_address
 from benchmarks.peers.aiortc_relay import AiortcRelay
 from benchmarks.peers.floor import Floor
 from benchmarks.peers.janus import Janus
 from benchmarks.peers.lectern import Lectern
-from benchmarks.table import Benchmark, Table, median
+from benchmarks.table import Benchmark, Table, median, percentile
 from benchmarks.webrtc_client import Client
 
 PEERS: dict[str, Callable[[], Peer]] = {"lectern": Lectern, "floor": Floor, "janus": Janus, "aiortc": AiortcRelay}
 AIORTC_MOST = 8  # receivers: more than it can serve on one core
 DECRYPT_ONE_IN = 100
+PROBE_ONE_IN = 20
 WARM_UP = 2.0  # seconds before measuring
 READ_EVERY = 0.002  # seconds: 94 packets to a socket at most, far less than it holds
 REPORT_EVERY = 1.0  # seconds between receiver reports, as a browser sends them (RFC 3550 section 6.2)
@@ -44,7 +48,7 @@ class Bench(Benchmark):
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--receivers", type=int, nargs="+", default=[10, 50, 100, 200])
+        parser.add_argument("--receivers", type=int, nargs="+", default=[10, 200, 600, 1300])
         parser.add_argument("--peers", nargs="+", choices=[*PEERS], default=[*PEERS])
         parser.add_argument("--seconds", type=float, default=10.0)
         parser.add_argument("--runs", type=int, default=3, help="the median of so many runs is shown")
@@ -64,7 +68,10 @@ class Bench(Benchmark):
         return table
 
 
-FIGURES = ["us_per_packet", "cpu_percent", "loss_percent", "kb_per_receiver", "packets_in_s", "generator_percent"]
+FIGURES = [
+    "us_per_packet", "cpu_percent", "loss_percent", "p50_ms", "p95_ms", "kb_per_receiver", "packets_in_s",
+    "generator_percent",
+]  # fmt: skip
 
 
 @dataclass
@@ -92,30 +99,36 @@ class Receiver:
     until_decrypt: int = DECRYPT_ONE_IN
     next_report: float = 0.0
 
-    def read(self, buffer: bytearray) -> int:
-        """Everything that waits in the socket; the number of RTP packets."""
-        packets, receive = 0, self.client.socket.recv_into
+    def read(self, buffer: bytearray) -> None:
+        """Everything that waits in the socket."""
+        receive, take = self.client.socket.recv_into, self.take
         while True:
             try:
                 size = receive(buffer)
             except BlockingIOError:
-                return packets
+                return
             except ConnectionRefusedError:
                 continue
-            if size < 12 or buffer[0] & 0xC0 != 0x80:
-                self.client.answer_stun(bytes(buffer[:size]))
-            elif not 192 <= buffer[1] <= 223:
-                sequence, ssrc = SEQUENCE_AND_SSRC(buffer)
-                counted = self.streams.get(ssrc)
-                if counted is None:
-                    counted = self.streams[ssrc] = Counted()
-                counted.add(sequence)
-                packets += 1
+            if take(buffer, size):
                 self.until_decrypt -= 1
                 if not self.until_decrypt:
                     self.until_decrypt = DECRYPT_ONE_IN
                     assert self.client.inbound is not None
                     self.client.inbound.unprotect(bytes(buffer[:size]))
+
+    def take(self, buffer: bytearray, size: int) -> bool:
+        """Count a datagram. Whether it is RTP."""
+        if size < 12 or buffer[0] & 0xC0 != 0x80:
+            self.client.answer_stun(bytes(buffer[:size]))
+            return False
+        if 192 <= buffer[1] <= 223:
+            return False
+        sequence, ssrc = SEQUENCE_AND_SSRC(buffer)
+        counted = self.streams.get(ssrc)
+        if counted is None:
+            counted = self.streams[ssrc] = Counted()
+        counted.add(sequence)
+        return True
 
     def start_counting(self) -> None:
         self.streams = {}
@@ -132,6 +145,28 @@ class Receiver:
         if blocks and self.client.outbound is not None:
             count = len(blocks) // 24
             self.client.send_rtcp(struct.pack("!BBHI", 0x80 | count, 201, 1 + 6 * count, 1) + blocks)
+
+
+class Probe(Receiver):
+    """One who notes how long each packet was under way."""
+
+    def __init__(self, client: Client, marks: Marks) -> None:
+        super().__init__(client)
+        self.marks = marks
+        stamp_arrivals(client)
+
+    def read(self, buffer: bytearray) -> None:
+        receive = self.client.socket.recvmsg_into
+        while True:
+            try:
+                size, ancillary, _, _ = receive([buffer], 64)
+            except BlockingIOError:
+                return
+            except ConnectionRefusedError:
+                continue
+            if self.take(buffer, size) and ancillary:
+                with contextlib.suppress(SrtpError):  # sent again
+                    self.marks.receive(self.client, bytes(buffer[:size]), arrival(ancillary))
 
 
 SEQUENCE_AND_SSRC = struct.Struct("!2xH4xI").unpack_from
@@ -152,7 +187,8 @@ def measure(make: Callable[[], Peer], receivers: int, seconds: float) -> dict[st
         for number in range(receivers):
             clients.append(client := Client(host))
             peer.subscribe(client)
-            generator.add(Receiver(client))
+            probes = number % PROBE_ONE_IN == min(receivers, PROBE_ONE_IN) // 2
+            generator.add(Probe(client, generator.marks) if probes else Receiver(client))
             if number % 4 == 0:
                 generator.run(0.0)
         generator.run(WARM_UP)
@@ -163,6 +199,7 @@ def measure(make: Callable[[], Peer], receivers: int, seconds: float) -> dict[st
         kilobytes = (resident(peer.pid) - baseline) / receivers
         got = sum(counted.packets for r in generator.receivers for counted in r.streams.values())
         span = sum(c.last - c.first + 1 for r in generator.receivers for c in r.streams.values())
+        latencies = [nanoseconds / 1e6 for nanoseconds in sorted(generator.marks.latencies)]
         silent = sum(1 for r in generator.receivers if len(r.streams) < 2)
         return {
             "server": peer.name,
@@ -171,6 +208,8 @@ def measure(make: Callable[[], Peer], receivers: int, seconds: float) -> dict[st
             "cpu_percent": 100 * cpu / took,
             # Repairs and reordering can only lessen it; a receiver that got nothing at all counts as wholly lost.
             "loss_percent": 100 * (1 - got / max(span, 1)) if not silent else 100.0 * silent / receivers,
+            "p50_ms": percentile(latencies, 50),
+            "p95_ms": percentile(latencies, 95),
             "kb_per_receiver": kilobytes,
             "packets_in_s": generator.sent / took,
             "generator_percent": 100 * own / took,
@@ -194,8 +233,8 @@ class Generator:
         self.epoll.register(sender.socket.fileno(), select.EPOLLIN)
         self.buffer = bytearray(4096)
         self.next_frame = self.next_voice = self.next_report = time.monotonic()
+        self.marks = Marks()
         self.sent = 0
-        self.frames_sent = 0
 
     def add(self, receiver: Receiver) -> None:
         self.receivers.append(receiver)
@@ -204,6 +243,7 @@ class Generator:
 
     def start_counting(self) -> None:
         self.sent = 0
+        self.marks.start_counting()
         for receiver in self.receivers:
             receiver.start_counting()
 
@@ -234,7 +274,7 @@ class Generator:
 
     def _send(self, packets: list[bytes]) -> None:
         self.sent += len(packets)
-        self.sender.send_rtp(packets)
+        self.marks.send(self.sender, packets)
 
     def _send_reports(self, now: float) -> None:
         """Sender reports once a second; consent and receiver reports of a tenth of the receivers at a time."""

@@ -1,9 +1,7 @@
 """Rooms in which all send a camera in three layers and a voice and receive all others; beside a floor and janus.
 
 The server has one core; the generator, which is all participants with real ICE and DTLS, another. Each packet carries
-a number that only its receivers can read. Its latency is from just before the generator hands it to its socket until
-the kernel has it for a receiver's socket, by the kernel's stamp: one machine, one clock (CLOCK_REALTIME), and however
-late the generator reads, it is not counted. One packet in SAMPLE_ONE_IN is decrypted and counted so.
+a number by which its latency is known (`benchmarks.marks`); one packet in SAMPLE_ONE_IN is decrypted and counted so.
 
 The floor sends each datagram back to its sender and does nothing else. What a server adds is its p95 less the floor's
 median in the same run. Everybody asks for one and the same layer of each camera, so that all servers do the same work:
@@ -22,7 +20,6 @@ import argparse
 import contextlib
 import os
 import select
-import socket
 import struct
 import time
 from collections.abc import Callable
@@ -41,6 +38,7 @@ from benchmarks.forward import (
     key_frames_asked_for,
 )
 from benchmarks.machine import OtherWork
+from benchmarks.marks import Marks, arrival, stamp_arrivals
 from benchmarks.media_source import FPS, LAYERS, Offer, Simulcast
 from benchmarks.media_source import SECONDS as LOOP_SECONDS
 from benchmarks.peers import MeetingPeer, Participant, Received, own_address
@@ -57,10 +55,6 @@ SETTLED = 0.9  # of a layer's rate
 SAMPLE_ONE_IN = 17
 FEEDBACK_EVERY = 0.1  # seconds between transport-wide feedbacks: browsers send one each 50 to 250 ms
 REPORT_BLOCKS = 31  # that one receiver report can hold
-MARK = 0x6D656574  # before a packet's number, at its end
-TRAILER = struct.Struct("!II")
-SO_TIMESTAMPNS = 35
-STAMP = struct.Struct("=qq").unpack_from
 HEADER = struct.Struct("!BBHII").unpack_from
 FIGURES = [
     "cpu_percent_each", "cpu_percent", "us_per_packet", "p50_ms", "p95_ms", "p99_ms", "layer_kbit", "loss_percent",
@@ -123,7 +117,7 @@ class Attendee:
 
     def receive(self, client: Client, received: Received) -> None:
         self.down, self.received = client, received
-        client.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        stamp_arrivals(client)
 
     # --- what comes back to the sender ---
 
@@ -185,14 +179,13 @@ class Meeting:
         self.attendees: list[Attendee] = []
         self.by_fd: dict[int, tuple[Attendee, Client]] = {}
         self.epoll = select.epoll()
-        self.sent_at: list[int] = []  # nanoseconds, by the number that a packet carries
+        self.marks = Marks()
         self.buffer = bytearray(4096)
         self.turn = 0
         self.start_counting()
 
     def start_counting(self) -> None:
-        self.count_from = len(self.sent_at)
-        self.latencies: list[int] = []  # nanoseconds
+        self.marks.start_counting()
         self.late: list[float] = []  # seconds that a frame or a voice was sent after its time
         self.voices_sent = 0
         for attendee in self.attendees:
@@ -236,22 +229,14 @@ class Meeting:
             if now >= attendee.next_frame:
                 self.late.append(now - attendee.next_frame)
                 attendee.next_frame = max(attendee.next_frame + 1 / FPS, now - 0.1)
-                self._send(attendee.up, attendee.source.next_frame())
+                self.marks.send(attendee.up, attendee.source.next_frame())
             if now >= attendee.next_voice:
                 self.late.append(now - attendee.next_voice)
                 attendee.next_voice = max(attendee.next_voice + 0.02, now - 0.1)
-                self._send(attendee.up, attendee.source.next_voice())
+                self.marks.send(attendee.up, attendee.source.next_voice())
                 self.voices_sent += 1
             due = min(due, attendee.next_frame, attendee.next_voice)
         return due
-
-    def _send(self, client: Client, packets: list[bytes]) -> None:
-        assert client.outbound is not None
-        protect, send, sent_at, clock = client.outbound.protect, client.socket.send, self.sent_at, time.time_ns
-        for packet in packets:
-            protected = protect(packet + TRAILER.pack(MARK, len(sent_at)))
-            sent_at.append(clock())
-            send(protected)
 
     def _read(self, attendee: Attendee, client: Client) -> None:
         """Everything that waits in the socket."""
@@ -277,8 +262,7 @@ class Meeting:
             if counts is None:
                 counts = attendee.streams[ssrc] = Counted()
             counts.add(number)
-            seconds, nanoseconds = STAMP(ancillary[0][2])
-            at = seconds * 1_000_000_000 + nanoseconds
+            at = arrival(ancillary)
             if kind == received.video_type:
                 attendee.video_octets += size
                 if received.transport_cc_id:
@@ -290,13 +274,7 @@ class Meeting:
             attendee.until_sample -= 1
             if not attendee.until_sample:
                 attendee.until_sample = SAMPLE_ONE_IN
-                self._sample(client, bytes(buffer[:size]), at)
-
-    def _sample(self, client: Client, data: bytes, at: int) -> None:
-        assert client.inbound is not None
-        mark, number = TRAILER.unpack(client.inbound.unprotect(data)[-TRAILER.size :])
-        if mark == MARK and number >= self.count_from:
-            self.latencies.append(at - self.sent_at[number])
+                self.marks.receive(client, bytes(buffer[:size]), at)
 
 
 def find_extension(packet: bytearray, identifier: int) -> int:
@@ -380,7 +358,7 @@ def figures(meeting: Meeting, cpu: float, own: float, took: float) -> dict[str, 
     span = sum(counts.last - counts.first + 1 for counts in streams)
     # Of a stream that did not come at all, everything counts as lost.
     lost = 1 - got / max(span, 1) * min(1.0, len(streams) / max(cameras + voices, 1))
-    latencies = [nanoseconds / 1e6 for nanoseconds in sorted(meeting.latencies)]
+    latencies = [nanoseconds / 1e6 for nanoseconds in sorted(meeting.marks.latencies)]
     heard = sum(attendee.voices for attendee in meeting.attendees)
     octets = sum(attendee.video_octets for attendee in meeting.attendees)
     return {
