@@ -301,7 +301,20 @@ function chooseCodec(name) {
 
 // --- the page's own life -------------------------------------------------------------------------------------------------------
 
-addEventListener("online", () => session.wake());
+addEventListener("online", networkChanged);
+// Where browsers tell it (on phones): from Wi-Fi to the mobile network without a moment offline.
+const network = /** @type {(EventTarget & {type?: string}) | undefined} */ (/** @type {any} */ (navigator).connection);
+let networkType = network?.type;
+network?.addEventListener("change", () => {
+  if (network.type !== networkType) networkChanged();
+  networkType = network.type;
+});
+
+function networkChanged() {
+  session.wake();
+  engine.link?.moved();
+}
+
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) {
     session.wake();

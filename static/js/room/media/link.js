@@ -13,6 +13,7 @@ import { Emitter } from "../emitter.js";
  * @typedef {{broken: {reason: string}, state: {direction: 'send' | 'recv', state: string}}} LinkEvents
  */
 
+const MOVES_APART = 2000; // ms: who changes from one network to another hears of it several times
 const PATIENCE = 1000; // ms: "disconnected" often heals by itself within one consent check
 
 /** @extends {Emitter<LinkEvents>} */
@@ -25,6 +26,9 @@ export class MediaLink extends Emitter {
   #spoiled = false; // nothing more can be negotiated on it
   /** @type {Map<string, ReturnType<typeof setTimeout>>} by transport id */
   #restarts = new Map();
+  /** @type {Set<string>} ids of transports whose network has changed, and that could not be told so yet */
+  #moved = new Set();
+  #movedAt = -Infinity;
 
   /**
    * @param {object} options
@@ -92,9 +96,18 @@ export class MediaLink extends Emitter {
   /** The socket is back: what could not be asked for meanwhile is asked for now. */
   heal() {
     for (const transport of [this.send, this.recv]) {
-      if (transport.connectionState === "failed" || transport.connectionState === "disconnected") {
-        this.#restartLater(transport, 0, 0);
-      }
+      const lost = transport.connectionState === "failed" || transport.connectionState === "disconnected";
+      if (lost || this.#moved.has(transport.id)) this.#restartLater(transport, 0, 0);
+    }
+  }
+
+  /** There is another network under us. A path that looks well may be none any more, and the browser says so late. */
+  moved() {
+    if (this.#closed || performance.now() - this.#movedAt < MOVES_APART) return;
+    this.#movedAt = performance.now();
+    for (const transport of [this.send, this.recv]) {
+      this.#moved.add(transport.id);
+      this.#restartLater(transport, 0, 0);
     }
   }
 
@@ -149,10 +162,13 @@ export class MediaLink extends Emitter {
 
   /** @param {Transport} transport @param {number} attempt */
   async #restart(transport, attempt) {
-    if (this.#closed || transport.closed || transport.connectionState === "connected") return;
+    if (this.#closed || transport.closed) return;
+    if (transport.connectionState === "connected" && !this.#moved.has(transport.id)) return;
     try {
       const answer = await this.#request("transport:restart_ice", { transport_id: transport.id });
       if (this.#closed) return;
+      this.#moved.delete(transport.id);
+      if (answer.ice_servers?.length) await transport.updateIceServers({ iceServers: answer.ice_servers }); // credentials run out
       await transport.restartIce({ iceParameters: answer.ice_parameters });
     } catch (error) {
       const { code } = /** @type {{code?: string}} */ (error);

@@ -1,0 +1,119 @@
+"""Browsers in networks that let little through, or change: TCP, relays, another address."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.person import PASSWORD, Person
+from tests.lectern import Lectern, running_lectern, wait_until
+from tests.network.links import SERVER, Network
+from tests.network.turn import SECRET, Relay, running_relay
+
+THROUGH_WITHIN = 10.0  # seconds: UDP is blocked
+BACK_WITHIN = 5.0  # seconds: another port or address
+
+# Nothing but relays, and of those only what the test says.
+RELAYS_ONLY = """
+globalThis.RTCPeerConnection = class extends RTCPeerConnection {
+  constructor(configuration) {
+    const wanted = sessionStorage.getItem("relay");
+    const iceServers = (configuration.iceServers ?? []).map((server) => ({
+      ...server, urls: [server.urls].flat().filter((url) => url.startsWith("turn") && `${url}tls`.includes(wanted)),
+    })).filter((server) => server.urls.length);
+    super({ ...configuration, iceServers, iceTransportPolicy: "relay" });
+  }
+};
+"""
+
+
+@pytest.fixture
+def relay(network: Network, tmp_path: Path) -> Iterator[Relay]:
+    with running_relay(tmp_path, SERVER, worker=SERVER) as running:
+        yield running
+
+
+@pytest.fixture
+def lectern(network: Network, relay: Relay, tmp_path: Path) -> Iterator[Lectern]:
+    urls = relay.urls("udp", "tcp", "tls")
+    with running_lectern(
+        tmp_path, HOST=SERVER, SFU_ANNOUNCED_IPS=SERVER, TURN_URLS=urls, TURN_SECRET=SECRET
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def classroom(lectern: Lectern) -> str:
+    """One whose media always go by the worker."""
+    access = lectern.api("auth/token/", {"username": "teacher", "password": PASSWORD})["access"]
+    lesson = lectern.api("lessons/", {"course": "demo-course", "title": "Ways"}, token=access)
+    room = lectern.api("meetings/", {"lesson": lesson["id"], "mode": "sfu"}, token=access)
+    return f"meetings/{room['code']}/"
+
+
+def path_of(one: Person) -> set[str | None]:
+    return {row["path"] for row in one.stats()}
+
+
+def time_to_see(one: Person, other: Person) -> float:
+    began = time.monotonic()
+    one.enter()
+    one.wait_to_see(other)
+    return time.monotonic() - began
+
+
+def comes_back(one: Person, other: Person, *, within: float) -> float:
+    """Seconds from now until pictures come again, and go on coming."""
+    began = time.monotonic()
+    before = one.frames_decoded(other.participant_id)
+    wait_until(lambda: one.frames_decoded(other.participant_id) > before + 5, within=within, what="pictures again")
+    return time.monotonic() - began
+
+
+def test_where_udp_is_blocked_tcp_or_a_relay_gets_through(
+    network: Network, person: Callable[..., Person], classroom: str, relay: Relay
+) -> None:
+    tina = person("teacher", 0, machine=network.client(delay=0.01), classroom=classroom)
+    tina.enter()
+    strict = network.client(delay=0.01, udp=False)
+    sam = person("student1", 1, machine=strict, classroom=classroom)
+    took = time_to_see(sam, tina)
+    print(f"without UDP, by TCP: {took:.1f} s until the first picture")
+    assert path_of(sam) == {"tcp"}
+    assert took < THROUGH_WITHIN
+    tina.wait_to_see(sam)
+
+    sam.context.add_init_script(RELAYS_ONLY)
+    for transport in ("tcp", "udp"):
+        strict.link.set(udp=transport == "udp")
+        sam.page.evaluate("(name) => sessionStorage.setItem('relay', name)", transport)
+        took = time_to_see(sam, tina)
+        print(f"by a relay over {transport}: {took:.1f} s until the first picture")
+        assert path_of(sam) == {"relay"}, relay.log.read_text()[-2000:]
+        assert took < THROUGH_WITHIN
+        tina.wait_to_see(sam)
+
+
+def test_another_port_or_address_does_not_end_the_class(
+    network: Network, person: Callable[..., Person], classroom: str
+) -> None:
+    tina = person("teacher", 0, machine=network.client(delay=0.01), classroom=classroom)
+    machine = network.client(delay=0.01)
+    sam = person("student1", 1, machine=machine, classroom=classroom)
+    tina.enter()
+    sam.enter()
+    sam.wait_to_see(tina)
+    tina.wait_to_see(sam)
+    for what, change in (
+        ("another port", machine.link.rebind),
+        ("another address of the NAT", lambda: machine.link.rebind(address=True)),
+        ("another network", machine.move),
+    ):
+        change()
+        took = comes_back(sam, tina, within=30)
+        took_theirs = comes_back(tina, sam, within=30)
+        print(f"{what}: {took:.1f} s until pictures came again, {took_theirs:.1f} s for the other")
+        print(tina.page.evaluate("lectern.state()"), sam.page.evaluate("lectern.state()"))
