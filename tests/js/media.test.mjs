@@ -490,3 +490,23 @@ test("what comes past the worker is shown in place of the consumer, and not at a
   assert.equal(shown.at(-1), consumer.track);
   assert.equal(server.of("consumer:close").length, 0);
 });
+
+test("another network restarts ICE at once on paths that still look well, and not twice for one change", async () => {
+  await inClass();
+  const { link } = engine;
+  const wellConnected = [link.send, link.recv];
+  for (const transport of wellConnected) assert.notEqual(transport.connectionState, "disconnected");
+  link.moved();
+  link.moved();
+  await enough(() => server.of("transport:restart_ice").length === 2, "both restarts");
+  assert.deepEqual(server.of("transport:restart_ice").map((data) => data.transport_id).sort(), wellConnected.map(({ id }) => id).sort());
+});
+
+test("a suspicion restarts nothing by itself, but with the socket that comes back after it", async () => {
+  await inClass();
+  engine.link.suspect();
+  await settle();
+  assert.equal(server.of("transport:restart_ice").length, 0);
+  await engine.joined(joinAnswer(alive()));
+  await enough(() => server.of("transport:restart_ice").length === 2, "restarting");
+});

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
 import { Emitter } from "../../static/js/room/emitter.js";
+import { StallWatch } from "../../static/js/room/media/stall.js";
 import { RoomState } from "../../static/js/room/room_state.js";
 import { Watch } from "../../static/js/room/watch.js";
 import { settle, snapshot } from "./helpers.mjs";
@@ -142,4 +143,13 @@ test("a poor line is told after three judgements that say so, and taken back aft
   assert.deepEqual(thin, [true, false]);
   const reports = requests.filter(([, data]) => data.rtt !== undefined).map(([, data]) => data.jitter);
   assert.ok(reports.includes(150), "what is reported is what was judged");
+});
+
+test("a flow that stops is told once, until something has come again", () => {
+  const stall = new StallWatch();
+  const told = [];
+  for (const [newest, now] of [[0, 0], [0, 5000], [1, 5100], [2, 6000], [2, 6900], [2, 7000], [2, 9500], [3, 9600], [3, 10_500], [3, 10_600]]) {
+    if (stall.update(newest, now)) told.push(now);
+  }
+  assert.deepEqual(told, [7000, 10_600]);
 });

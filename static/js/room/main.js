@@ -257,6 +257,10 @@ watch.on("level", (level) => {
   if (isIn("lobby")) lobby.setLevel(level);
   else setText(byId("room-clock"), clock((Date.now() - joinedAt) / 1000));
 });
+watch.on("stalled", () => {
+  session.wake({ suspect: true });
+  engine.link?.suspect();
+});
 watch.start();
 
 // --- tools and keys ----------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 import { Emitter } from "./emitter.js";
 import { HandWatch } from "./hand.js";
 import { receivedLevel, SilenceWatch, SpeakingTracker } from "./media/levels.js";
+import { lastPlayed, StallWatch } from "./media/stall.js";
 import { collectStats } from "./media/stats.js";
 import { FlowMeter, isPoor, ownLine, QualityMeter, reportOf } from "./quality.js";
 
@@ -29,6 +30,7 @@ const WIDE_FOR = 5; // judgements in a row until what was offered for a poor lin
  *   handDown: undefined,
  *   mutedButSpeaking: undefined,
  *   silent: undefined,
+ *   stalled: undefined,
  * }} WatchEvents
  */
 
@@ -37,6 +39,7 @@ export class Watch extends Emitter {
   #parts;
   #tracker = new SpeakingTracker();
   #silence = new SilenceWatch();
+  #stall = new StallWatch();
   #quality = new QualityMeter();
   #hintAt = -Infinity;
   #hand = new HandWatch();
@@ -113,9 +116,12 @@ export class Watch extends Emitter {
     if (sends && level !== null) levels.set(self, level);
     // The server hears nothing of what goes past it.
     if (engine.direct.state === "direct") this.#heard = null;
+    let newest = 0;
     for (const { producer, consumer, direct } of engine.receiver.received) {
+      newest = Math.max(newest, lastPlayed(direct ?? consumer.rtpReceiver));
       if (producer.source === "microphone" && !producer.paused) levels.set(producer.participant_id, receivedLevel(direct ?? consumer.rtpReceiver));
     }
+    if (this.#stall.update(newest, now)) this.emit("stalled", undefined);
     for (const id of this.#heard ?? []) levels.set(id, 1); // until it says otherwise
     const speaking = this.#tracker.update(levels, now);
     this.emit("speaking", speaking);

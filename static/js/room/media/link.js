@@ -26,7 +26,7 @@ export class MediaLink extends Emitter {
   #spoiled = false; // nothing more can be negotiated on it
   /** @type {Map<string, ReturnType<typeof setTimeout>>} by transport id */
   #restarts = new Map();
-  /** @type {Set<string>} ids of transports whose network has changed, and that could not be told so yet */
+  /** @type {Set<string>} ids of transports whose network has changed, or may have, and that could not be told so yet */
   #moved = new Set();
   #movedAt = -Infinity;
 
@@ -101,14 +101,17 @@ export class MediaLink extends Emitter {
     }
   }
 
+  /** Nothing arrives. Should the socket turn out to be dead as well, the network was another, and heal() acts on it. */
+  suspect() {
+    for (const transport of [this.send, this.recv]) this.#moved.add(transport.id);
+  }
+
   /** There is another network under us. A path that looks well may be none any more, and the browser says so late. */
   moved() {
     if (this.#closed || performance.now() - this.#movedAt < MOVES_APART) return;
     this.#movedAt = performance.now();
-    for (const transport of [this.send, this.recv]) {
-      this.#moved.add(transport.id);
-      this.#restartLater(transport, 0, 0);
-    }
+    this.suspect();
+    for (const transport of [this.send, this.recv]) this.#restartLater(transport, 0, 0);
   }
 
   close() {
