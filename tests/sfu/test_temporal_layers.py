@@ -13,6 +13,7 @@ from sfu.core.vp8 import parse_vp8
 from sfu.protocol import ConsumerLayers
 from tests.sfu.network import FakeNetwork, FakePeer
 from tests.sfu.peer import Vp8Sender, simulcast_parameters
+from tests.sfu.test_budget import Viewer
 
 # libwebrtc's pattern of three layers: of each eight pictures the layer, and whether it refers to the lowest alone.
 PATTERN = ((0, False), (2, True), (1, True), (2, False), (0, False), (2, False), (1, False), (2, False))
@@ -68,6 +69,8 @@ def layers_of(peer: FakePeer, since: int = 0) -> list[int]:
     """The temporal layer of each picture that was received."""
     found = []
     for header, payload in list(zip(peer.headers(), peer.payloads(), strict=True))[since:]:
+        if header.ssrc % 2:
+            continue  # repairs and padding have the SSRC above the picture's
         vp8 = parse_vp8(payload, 0, len(payload))
         assert vp8 is not None
         if header.marker:
@@ -234,3 +237,26 @@ def test_a_sender_that_begins_anew_begins_in_every_feed(lesson: Lesson) -> None:
         numbers = [h.sequence_number for h in peer.headers()]
         assert all((b - a) & 0xFFFF == 1 for a, b in itertools.pairwise(numbers))
         assert len(layers_of(peer)) > 40
+
+
+def test_a_line_that_is_too_thin_for_all_frames_gets_fewer_of_them_and_all_when_it_is_wide_again() -> None:
+    network = FakeNetwork()
+    tina = network.join("tina", "send")
+    producer = network.produce(tina, "video", simulcast_parameters(("q",)))
+    encoder = Camera(network, tina)
+    encoder.packets, encoder.sender.size = 2, 1000  # 0.8 Mbit/s, half of it in every other frame
+    sam = Viewer(network, "sam", [], 0.55e6)
+    sam.consumers.append(network.consume(sam.peer, producer, reports=True))
+    network.advance(15.0)
+    before = len(sam.peer.rtp)
+    network.advance(10.0)
+    assert set(layers_of(sam.peer, before)) <= {0, 1}, "no seam, and never nothing"
+    assert len(layers_of(sam.peer, before)) > 200
+    told = [e for e in network.events if isinstance(e, ConsumerLayers)]
+    sam.line.rate = 10e6
+    network.advance(25.0)
+    before = len(sam.peer.rtp)
+    network.advance(1.0)
+    assert set(layers_of(sam.peer, before)) == {0, 1, 2}
+    changes = [e.temporal for e in network.events if isinstance(e, ConsumerLayers)][len(told) :]
+    assert changes == [2], "up once, and not to and fro"
