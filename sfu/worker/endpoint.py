@@ -19,7 +19,7 @@ from sfu.core.stun import username_fragment
 from sfu.core.transport import Transport
 from sfu.worker.datagrams import SLOT, Receiver, address_of, destination_of, open_tcp, open_udp, socket_address
 from sfu.worker.egress import Egress
-from sfu.worker.link import MAX_CHECKS, MAX_DATAGRAMS, MAX_REPORTS, Link, Path
+from sfu.worker.link import MAX_CHECKS, MAX_DATAGRAMS, MAX_REPORTED, REPORT_OVERHEAD, Link, Path
 from sfu.worker.pipe_link import PipeLink
 from sfu.worker.srtp import REPLAYED, ffi, srtp_protect, srtp_unprotect, srtp_unprotect_rtcp
 from sfu.worker.tcp import TcpConnection
@@ -189,7 +189,7 @@ class Endpoint:
         elif 20 <= first <= 63:
             if path is None:
                 self.dropped["unknown_address"] += 1
-            elif self._may_report(path):
+            elif self._may_report(path, length):
                 path.link.receive_dtls(bytes(view[:length]), path, now)
         else:
             self.dropped["unknown_kind"] += 1
@@ -209,7 +209,7 @@ class Endpoint:
         lengths = self._length
         lengths[0] = length
         is_rtcp = 192 <= view[1] <= 223
-        if is_rtcp and not self._may_report(path):
+        if is_rtcp and not self._may_report(path, length):
             return
         ssrc = int.from_bytes(view[4:8] if is_rtcp else view[8:12], "big")
         if not transport.admits(ssrc, is_rtcp=is_rtcp):
@@ -250,9 +250,9 @@ class Endpoint:
         else:
             link.transport.receive_rtp(view, lengths[0], now, arrived)
 
-    def _may_report(self, path: Path) -> bool:
-        path.allowance.reports += 1
-        if path.allowance.reports > MAX_REPORTS:
+    def _may_report(self, path: Path, length: int) -> bool:
+        path.allowance.reported += length + REPORT_OVERHEAD
+        if path.allowance.reported > MAX_REPORTED:
             self.dropped["flood"] += 1
             return False
         return True

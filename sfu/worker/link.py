@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 
 # From one address in a second:
 MAX_DATAGRAMS = 4000  # 40 Mbit/s; a camera in three layers has 400
-MAX_REPORTS = 1500  # RTCP and DTLS; browsers send 50 for each stream that loses much, and 50 for all the others
+MAX_REPORTED = 300_000  # bytes of RTCP and DTLS; a browser that loses much of 25 streams has 100,000
+REPORT_OVERHEAD = 100  # bytes that each of them counts for besides its own: a small one has its cost, too
 MAX_CHECKS = 50  # of connectivity, each as dear as twenty packets of media; browsers send 20
 SETTLING = 5.0  # seconds in which a client that did not get the last flight has asked for it several times
 EARLY_DTLS = 8  # datagrams kept until signaling brings the fingerprint; the browser repeats what we lose
@@ -32,15 +33,15 @@ class Allowance:
     A flood costs us more than its sender: who sends too much loses what is too much of his own, and nobody else's.
     """
 
-    __slots__ = ("checks", "datagrams", "reports", "until")
+    __slots__ = ("checks", "datagrams", "reported", "until")
 
     def __init__(self) -> None:
         self.until = 0.0
-        self.datagrams = self.reports = self.checks = 0
+        self.datagrams = self.reported = self.checks = 0
 
     def renew(self, now: float) -> None:
         self.until = now + 1.0
-        self.datagrams = self.reports = self.checks = 0
+        self.datagrams = self.reported = self.checks = 0
 
 
 class Path:

@@ -213,3 +213,19 @@ async def test_a_storm_of_wishes(siege: Siege, mallory: Mallory) -> None:
     await siege.withstands(attack)
     before = len(mallory.down.headers(picture(mallory)))
     await mallory.down.until(lambda: len(mallory.down.headers(picture(mallory))) > before)
+
+
+async def test_reports_as_large_as_can_be(siege: Siege, mallory: Mallory) -> None:
+    """A datagram of NACKs names five thousand packets, one of reports fifty streams: much to read in few bytes."""
+    account = Account(mallory)
+    ssrc = picture(mallory)
+    block = ReportBlock(ssrc, 1, 1, 1, 1, 1, 1)
+
+    def reports() -> Iterator[list[Any]]:
+        for start in itertools.cycle(range(0, 65536, 4999)):
+            yield [Nack(1, ssrc, [start + n for n in range(4900)])]
+            yield [ReceiverReport(1, [block] * 25), ReceiverReport(1, [block] * 25)]
+
+    await siege.withstands(lambda: flood(reports(), account.send))
+    assert account.fair, (account.spent, account.drawn)
+    assert (await siege.dropped())["flood"] > 0
