@@ -22,7 +22,7 @@ from typing import Any
 from pylibsrtp import Error as SrtpError
 
 from benchmarks.fanout import cpu_seconds
-from benchmarks.marks import Marks, arrival, stamp_arrivals
+from benchmarks.marks import Marks, stamp_arrivals, waiting
 from benchmarks.media_source import FPS, Source
 from benchmarks.peers import Peer, own_address
 from benchmarks.peers.aiortc_relay import AiortcRelay
@@ -156,17 +156,10 @@ class Probe(Receiver):
         stamp_arrivals(client)
 
     def read(self, buffer: bytearray) -> None:
-        receive = self.client.socket.recvmsg_into
-        while True:
-            try:
-                size, ancillary, _, _ = receive([buffer], 64)
-            except BlockingIOError:
-                return
-            except ConnectionRefusedError:
-                continue
-            if self.take(buffer, size) and ancillary:
+        for size, at in waiting(self.client, buffer):
+            if self.take(buffer, size) and at:
                 with contextlib.suppress(SrtpError):  # sent again
-                    self.marks.receive(self.client, bytes(buffer[:size]), arrival(ancillary))
+                    self.marks.receive(self.client, bytes(buffer[:size]), at)
 
 
 SEQUENCE_AND_SSRC = struct.Struct("!2xH4xI").unpack_from

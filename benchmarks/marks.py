@@ -9,8 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from benchmarks.webrtc_client import Client
 
@@ -38,7 +37,7 @@ class Marks:
             send(protected)
 
     def receive(self, client: Client, protected: bytes, at: int) -> None:
-        """Note the latency of a packet that arrived `at` (see `arrival`), if it was sent since counting began."""
+        """Note the latency of a packet that arrived `at` (see `waiting`), if it was sent since counting began."""
         assert client.inbound is not None
         mark, number = TRAILER.unpack(client.inbound.unprotect(protected)[-TRAILER.size :])
         if mark == MARK and number >= self._count_from:
@@ -50,7 +49,21 @@ def stamp_arrivals(client: Client) -> None:
     client.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
 
-def arrival(ancillary: list[tuple[int, int, Any]]) -> int:
-    """Nanoseconds since 1970, out of what `recvmsg` gives beside a datagram."""
-    seconds, nanoseconds = _stamp(ancillary[0][2])
-    return int(seconds * 1_000_000_000 + nanoseconds)
+def waiting(client: Client, buffer: bytearray) -> Iterator[tuple[int, int]]:
+    """Of each datagram that waits in the socket, while it is in the buffer: its bytes, and when the kernel had it.
+
+    That is in nanoseconds since 1970; 0 for what came before arrivals were stamped.
+    """
+    receive = client.socket.recvmsg_into
+    while True:
+        try:
+            size, ancillary, _, _ = receive([buffer], 64)
+        except BlockingIOError:
+            return
+        except ConnectionRefusedError:
+            continue
+        at = 0
+        if ancillary:
+            seconds, nanoseconds = _stamp(ancillary[0][2])
+            at = seconds * 1_000_000_000 + nanoseconds
+        yield size, at

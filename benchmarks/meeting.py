@@ -38,7 +38,7 @@ from benchmarks.forward import (
     key_frames_asked_for,
 )
 from benchmarks.machine import OtherWork
-from benchmarks.marks import Marks, arrival, stamp_arrivals
+from benchmarks.marks import Marks, stamp_arrivals, waiting
 from benchmarks.media_source import FPS, LAYERS, Offer, Simulcast
 from benchmarks.media_source import SECONDS as LOOP_SECONDS
 from benchmarks.peers import MeetingPeer, Participant, Received, own_address
@@ -241,18 +241,12 @@ class Meeting:
     def _read(self, attendee: Attendee, client: Client) -> None:
         """Everything that waits in the socket."""
         received = attendee.received if client is attendee.down else None
-        buffer, receive = self.buffer, client.socket.recvmsg_into
-        while True:
-            try:
-                size, ancillary, _, _ = receive([buffer], 64)
-            except BlockingIOError:
-                return
-            except ConnectionRefusedError:
-                continue
+        buffer = self.buffer
+        for size, at in waiting(client, buffer):
             if size < 12 or buffer[0] & 0xC0 != 0x80 or 192 <= buffer[1] <= 223:
                 attendee.take_other(client, bytes(buffer[:size]))
                 continue
-            if received is None or not ancillary:
+            if received is None or not at:
                 continue  # it came before this socket was told to stamp what comes
             _, kind, number, _, ssrc = HEADER(buffer)
             kind &= 0x7F
@@ -262,7 +256,6 @@ class Meeting:
             if counts is None:
                 counts = attendee.streams[ssrc] = Counted()
             counts.add(number)
-            at = arrival(ancillary)
             if kind == received.video_type:
                 attendee.video_octets += size
                 if received.transport_cc_id:
