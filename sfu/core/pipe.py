@@ -82,6 +82,7 @@ class Wish(Struct, frozen=True):
 
     layers: tuple[int, ...]
     unheard: bool  # of a voice: also what the room does not hear, for it is recorded
+    asked: int = 0  # how often a key frame was asked for by then: a request may overtake this, and opens its layer
 
 
 class Crossing:
@@ -174,6 +175,7 @@ class Crossing:
 
     def want_key_frame(self, now: float) -> None:
         """Who wants a key frame of a layer wants the layer."""
+        self.producer.pipe_consumers[self.pipe].asked += 1
         self.open()
         self.stream.want_key_frame(now)
 
@@ -206,6 +208,7 @@ class PipeConsumer:
         self.pipe = pipe
         self.crossings = [Crossing(pipe, stream) for stream in producer.streams]
         self.told: list[LayerState] = []
+        self.asked = 0  # how often the other side asked for a key frame
         producer.pipe_consumers[pipe] = pipe.outgoing[producer.id] = self
         if not producer.is_video:
             self.crossings[0].open()
@@ -216,7 +219,7 @@ class PipeConsumer:
             crossing.unheard = wish.unheard
             if index in wish.layers:
                 crossing.open()
-            else:
+            elif wish.asked >= self.asked:
                 crossing.shut()
 
     def about(self, now: float) -> Piped:
@@ -331,13 +334,13 @@ class PipeProducer(Producer):
     def wish(self) -> Wish:
         unheard = bool(self.taps) or any(crossing.unheard for stream in self.streams for crossing in stream.crossings)
         if not self.is_video:
-            return Wish((0,), unheard)
+            return Wish((0,), unheard, self.key_frames_requested)
         wanted = [
             stream.index
             for stream in self.streams
             if stream.crossings or any(feed.has_audience for feed in self.feeds_of(stream))
         ]
-        return Wish(tuple(wanted), unheard)
+        return Wish(tuple(wanted), unheard, self.key_frames_requested)
 
 
 class Pipe(Transport):

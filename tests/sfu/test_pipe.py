@@ -224,6 +224,18 @@ def test_only_layers_that_somebody_there_watches_cross(workers):
     assert lesson.crossing() == {0}
 
 
+def test_a_layer_that_was_asked_for_is_not_shut_by_a_word_from_before(workers):
+    lesson = Lesson(workers)
+    before = lesson.mirror.wish()
+    workers.edge.network.consume(lesson.sam, lesson.mirror)
+    outgoing = lesson.camera.pipe_consumers[workers.home.pipe]
+    outgoing.wish(before)
+    assert lesson.crossing() == {2}
+    lesson.sam.transport.consumers[next(iter(lesson.sam.transport.consumers))].pause()
+    workers.tell()
+    assert lesson.crossing() == set()
+
+
 def test_a_receiver_at_the_edge_changes_layers_without_a_seam(workers):
     lesson = Lesson(workers)
     consumer = workers.edge.network.consume(lesson.sam, lesson.mirror)
