@@ -260,3 +260,25 @@ def test_a_line_that_is_too_thin_for_all_frames_gets_fewer_of_them_and_all_when_
     assert set(layers_of(sam.peer, before)) == {0, 1, 2}
     changes = [e.temporal for e in network.events if isinstance(e, ConsumerLayers)][len(told) :]
     assert changes == [2], "up once, and not to and fro"
+
+
+def test_nobody_goes_over_while_a_picture_before_is_missing(lesson: Lesson) -> None:
+    """Else its number and its id would be closed up, and what refers to it be drawn upon another picture."""
+    lesson.encoder.running = False
+    while PATTERN[lesson.encoder.place][0] != 1:
+        lesson.tina.send_rtp(*lesson.encoder.frame())
+    lesson.prefer(1)
+    lost = lesson.encoder.frame()
+    while PATTERN[lesson.encoder.place][0] == 2:
+        lesson.encoder.frame()  # lost as well
+    lesson.tina.send_rtp(*lesson.encoder.frame())
+    seat = lesson.consumer.seat
+    assert seat is not None
+    assert seat.feed.temporal != 1
+    numbers = [h.sequence_number for h in lesson.sam.headers()]
+    assert (numbers[-lesson.encoder.packets] - numbers[-lesson.encoder.packets - 1]) & 0xFFFF > len(lost)
+    for _ in range(2):
+        lesson.tina.send_rtp(*lesson.encoder.frame())
+    seat = lesson.consumer.seat
+    assert seat is not None
+    assert seat.feed.temporal == 1
