@@ -68,7 +68,7 @@ def test_a_class_over_bad_lines(network: Network, person: Callable[..., Person],
         student.wait_to_see(tina)
         joined[name] = time.monotonic() - begin
     for student in students.values():
-        wait_until(lambda one=student: frozen_since(one, tina.participant_id) < 0.5, within=10, what="frames")  # type: ignore[misc]
+        wait_until(lambda one=student: frozen_since(one, tina.participant_id) < 0.5, within=10, what="frames")
     students["student2"].page.wait_for_timeout(1000)
     machines["student2"].link.stats()
 
@@ -105,7 +105,5 @@ def test_a_class_over_bad_lines(network: Network, person: Callable[..., Person],
     began = time.monotonic()
     other = students["student1"]
     other.page.wait_for_timeout(500)
-    wait_until(
-        lambda: frozen_since(other, tina.participant_id) < 0.4, within=BACK_WITHIN, what="pictures by another port"
-    )
+    wait_until(lambda: frozen_since(other, tina.participant_id) < 0.4, within=BACK_WITHIN, what="her pictures again")
     print(f"back {time.monotonic() - began:.1f} s after the change of the port and address")

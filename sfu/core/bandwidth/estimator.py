@@ -104,6 +104,7 @@ class BandwidthEstimator:
         else:
             self._judge(usage, now)
             self._loss.add(count, lost, self.estimate, now)
+            self._prober.loss = self._loss.fraction
         self._settle(now)
 
     def on_receiver_report(self, fraction_lost: float, now: float) -> None:

@@ -13,7 +13,6 @@ from sfu.core.bandwidth.sent_history import Arrival
 
 MARGIN = 1.2  # times the next layer's step: it must fit with something to spare
 MAX_GROWTH = 2.0  # times the estimate: beyond it a failed attempt would make too long a queue
-EAGER_GROWTH = 2.5  # the same while nothing is known of the path: the first estimate is a low guess
 DURATION = 0.2  # seconds of one attempt, or
 MIN_BYTES = 6_000  # what makes out enough packets to measure, in
 MAX_DURATION = 0.5  # seconds at most
@@ -23,7 +22,8 @@ MAX_INTERVAL = 120.0
 AFTER_SUCCESS = 1.0  # seconds to the next attempt: the better layer has begun by then
 EASIER = 0.5  # times the target that failed: a new target below it has not been refused yet
 RESULT_WAIT = 0.5  # seconds after the end for the last reports to come, and one round trip
-MIN_RECEIVED = 0.8  # of the bytes, or the attempt tells only that they got lost
+MIN_RECEIVED = 0.8  # of the bytes that usually arrive, or the attempt tells only that they got lost
+MAX_LOSS = 0.5  # of the packets, that can be usual
 MAX_COMPRESSION = 2.0  # times the rate of departure: arriving faster, packets were held back and let go together
 SATURATED = 0.9  # of the rate of departure: arriving slower, the path was full, and
 UTILISATION = 0.95  # of what a full path delivered is ours to use
@@ -44,10 +44,13 @@ class Cluster:
         "last_sent",
         "sent_bytes",
         "target",
+        "usual",
     )
 
-    def __init__(self, target: float, begin: float) -> None:
+    def __init__(self, target: float, begin: float, loss: float = 0.0) -> None:
+        """`loss`: the share of packets that the path loses anyway."""
         self.target = target
+        self.usual = 1.0 - loss  # share of the bytes that arrives
         self.begin = begin
         self.end: float | None = None  # when sending ended
         self.sent_bytes = 0
@@ -83,11 +86,16 @@ class Cluster:
         """What the path was seen to carry; None where the packets do not tell."""
         left_in = self.last_sent - self.begin
         arrived_in = self._arrived - self._first_arrival
-        if self._count < 3 or left_in <= 0 or arrived_in <= 0 or self._bytes < MIN_RECEIVED * self.sent_bytes:
+        if (
+            self._count < 3
+            or left_in <= 0
+            or arrived_in <= 0
+            or self._bytes < MIN_RECEIVED * self.usual * self.sent_bytes
+        ):
             return None
         # Padding follows its interval (nothing leaves at `begin`); the first packet to arrive begins one.
-        left = self._bytes * 8 / left_in
-        arrived = (self._bytes - self._first_size) * 8 / arrived_in
+        left = self._bytes * 8 / left_in / self.usual
+        arrived = (self._bytes - self._first_size) * 8 / arrived_in / self.usual
         if left <= 0 or arrived > MAX_COMPRESSION * left:
             return None
         return UTILISATION * arrived if arrived < SATURATED * left else min(left, arrived)
@@ -96,7 +104,7 @@ class Cluster:
 class Prober:
     """When to try, how much padding to send, what came of it."""
 
-    __slots__ = ("_cluster", "_failed", "eager", "interval", "next_at", "rtt")
+    __slots__ = ("_cluster", "_failed", "eager", "interval", "loss", "next_at", "rtt")
 
     def __init__(self, *, eager: bool = False) -> None:
         """`eager`: go from one attempt that succeeds right to the next, until one fails or the path shows trouble."""
@@ -106,6 +114,7 @@ class Prober:
         self.interval = FIRST_INTERVAL
         self.next_at = 0.0
         self.rtt = 0.1
+        self.loss = 0.0  # share of the packets, while nothing is tried
 
     @property
     def sending(self) -> bool:
@@ -129,13 +138,13 @@ class Prober:
         """
         if self._cluster is not None or step is None or usage + MARGIN * step <= estimate:
             return False
-        target = min(usage + MARGIN * step, (EAGER_GROWTH if self.eager else MAX_GROWTH) * estimate)
+        target = min(usage + MARGIN * step, MAX_GROWTH * estimate)
         if target < EASIER * self._failed and self.interval > FIRST_INTERVAL:
             self.interval = FIRST_INTERVAL
             self.next_at = min(self.next_at, now + FIRST_INTERVAL)
         if now < self.next_at:
             return False
-        self._cluster = Cluster(target, now)
+        self._cluster = Cluster(target, now, min(self.loss, MAX_LOSS))
         return True
 
     def postpone(self, now: float) -> None:

@@ -147,6 +147,15 @@ def test_an_attempt_whose_packets_got_lost_tells_nothing():
     assert prober.interval > FIRST_INTERVAL
 
 
+def test_what_the_path_always_loses_is_no_failure():
+    prober = Prober()
+    prober.loss = 0.2
+    prober.plan(usage=300_000, step=400_000, estimate=500_000, now=0)
+    rate = attempt(prober, capacity=5_000_000, begin=0, usage=300_000, loss=0.2)
+    assert rate == pytest.approx(780_000, rel=0.1)
+    assert prober.interval == FIRST_INTERVAL
+
+
 def test_an_attempt_without_an_answer_ends():
     prober = Prober()
     prober.plan(usage=300_000, step=400_000, estimate=500_000, now=0)
