@@ -400,9 +400,9 @@ async def opened(*people: Sender | Viewer) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def watching(sender: Sender, *viewers: Viewer) -> AsyncIterator[None]:
-    """All of them there, and the best picture shown to each."""
+    """All of them there, and pictures shown to each."""
     async with opened(sender, *viewers):
         for viewer in viewers:
             viewer.watch(sender)
-        await until(lambda: all(viewer.layer == len(LAYERS) - 1 for viewer in viewers), within=15)
+        await until(lambda: all(len(viewer.picture.shown) > FPS for viewer in viewers), within=15)
         yield
