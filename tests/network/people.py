@@ -72,11 +72,11 @@ class Task:
 class Sender:
     """Tina's side: `camera` and `voice` are her producers' ids once she is `open`."""
 
-    def __init__(self, person: Person, machine: Client, *, first_ssrc: int = 1000) -> None:
+    def __init__(self, person: Person, machine: Client, *, layers: int = len(LAYERS), first_ssrc: int = 1000) -> None:
         self.person, self.machine = person, machine
         self.layers = [
             Vp8Sender(first_ssrc + 10 * index, rid=rid, size=size, first_number=1000 * (index + 1))
-            for index, (rid, _, size) in enumerate(LAYERS)
+            for index, (rid, _, size) in enumerate(LAYERS[:layers])
         ]
         self.voice = OpusSender(first_ssrc + 100, level=20)
         self.key_frames = 0
@@ -89,7 +89,9 @@ class Sender:
 
     async def open(self) -> None:
         self.up: PeerTransport = await self.person.connect("send", make_socket=self.machine.socket)
-        self.camera_id = self.person.produce("video", "camera", simulcast_parameters())
+        self.camera_id = self.person.produce(
+            "video", "camera", simulcast_parameters(tuple(layer.rid for layer in self.layers))
+        )
         self.voice_id = self.person.produce("audio", "microphone", opus_parameters(self.voice.ssrc))
         self._tasks = [
             Task(1 / FPS, self._send_pictures),
@@ -105,7 +107,7 @@ class Sender:
     def _send_pictures(self) -> None:
         now = time.monotonic()
         self._obey(now)
-        for layer, (_, packets, _) in zip(self.layers, LAYERS, strict=True):
+        for layer, (_, packets, _) in zip(self.layers, LAYERS, strict=False):
             key = layer.ssrc not in self._last_key or self._wants_key(layer.ssrc, now)
             if key:
                 self._last_key[layer.ssrc] = now

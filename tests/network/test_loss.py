@@ -55,10 +55,10 @@ async def test_on_the_way_up(network: Network, classroom: Classroom, seconds: fl
     async with contextlib.AsyncExitStack() as stack:
         viewers = {}
         for loss in FIGURES:
-            sender = Sender(classroom.person(f"tina{loss}"), network.client(delay=DELAY, loss=loss))
+            sender = Sender(classroom.person(f"tina{loss}"), network.client(delay=DELAY, loss=loss), layers=2)
             viewers[loss] = Viewer(classroom.person(f"sam{loss}"), network.client(delay=0.01))
             await stack.enter_async_context(watching(sender, viewers[loss]))
         control = Viewer(classroom.person("olga"), network.client(delay=0.01))
-        quiet = Sender(classroom.person("pia"), network.client(delay=DELAY))
+        quiet = Sender(classroom.person("pia"), network.client(delay=DELAY), layers=2)
         await stack.enter_async_context(watching(quiet, control))
         await check(viewers, control, seconds)
