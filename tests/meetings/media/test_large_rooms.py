@@ -20,18 +20,22 @@ def one_to_a_worker(settings):
     settings.SFU_ROOM_PEERS = 1
 
 
+async def started(make_worker, count):
+    """All at once; each has its time to come up."""
+    made = {f"w{number}": make_worker(f"w{number}").start() for number in range(count)}
+    for worker in made.values():
+        await worker.up()
+    return made
+
+
 @pytest.fixture
 async def workers(make_worker):
-    made = {worker_id: make_worker(worker_id).start() for worker_id in ("w0", "w1")}
-    await asyncio.gather(*[worker.up() for worker in made.values()])
-    return made
+    return await started(make_worker, 2)
 
 
 @pytest.fixture
 async def three(make_worker):
-    made = {worker_id: make_worker(worker_id).start() for worker_id in ("w0", "w1", "w2")}
-    await asyncio.gather(*[worker.up() for worker in made.values()])
-    return made
+    return await started(make_worker, 3)
 
 
 def at(media, world, person):
@@ -56,13 +60,13 @@ async def test_a_class_that_is_too_large_for_one_worker_is_one_class(three, come
     await tina.client.event("consumer:closed")
 
 
-async def test_when_an_edge_is_killed_only_those_on_it_begin_anew(three, come, media, world):
+async def test_when_an_edge_is_killed_only_those_on_it_begin_anew(workers, come, media, world):
     tina, sam, sue = await come("tina"), await come("sam"), await come("sue")
     camera, lost = await tina.produce("camera"), await sam.produce("camera")
     consumer = await sue.consume(camera)
     killed = at(media, world, sam)
     began = time.monotonic()
-    three[killed].kill()
+    workers[killed].kill()
     told = await sam.client.event("media:restart")
     assert time.monotonic() - began < 2
     assert told["reason"] == "worker_lost"
@@ -115,11 +119,11 @@ async def test_an_edge_that_hangs_is_given_up_and_who_comes_meanwhile_sits_elsew
     assert not restarts(tina)
 
 
-async def test_an_edge_that_is_asked_to_end_hands_its_people_on(three, come, media, world):
+async def test_an_edge_that_is_asked_to_end_hands_its_people_on(workers, come, media, world):
     tina, sam = await come("tina"), await come("sam")
     edge = at(media, world, sam)
     await sam.produce("camera")
-    three[edge].end()
+    workers[edge].end()
     await sam.client.event("media:restart")
     assert at(media, world, sam) != edge
     sam.transports = {}
