@@ -20,8 +20,8 @@ from tests.fuzz.targets import CASES, TARGETS, Target
 
 ROOT = Path(__file__).parents[2]
 AT_ONCE = 6  # fuzzers: on two cores each has a third of one
-EXAMPLES = 200  # a parser, of those that are not led by coverage
-ROOMS = 15  # an example is a whole class
+EXAMPLES = 100  # a parser, of those that are not led by coverage
+ROOMS = 10  # an example is a whole class
 
 targets = pytest.mark.parametrize("target", TARGETS.values(), ids=list(TARGETS))
 
@@ -71,7 +71,7 @@ def fuzzed(target: Target, seconds: int, folder: Path) -> str:
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=seconds + 90,
+        timeout=300 + 2 * seconds,  # at low priority, on a machine that may have much else to do
         check=False,
     )
     if done.returncode == 0:
@@ -91,7 +91,7 @@ def fuzz_all(seconds: int, folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_twenty_seconds_of_fuzzing_find_nothing(tmp_path: Path) -> None:
     fuzz_all(20, tmp_path)
 

@@ -90,11 +90,12 @@ class Browser:
     socket: WebSocket
     frames: list[dict[str, Any]] = field(default_factory=list)
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    patience: float = 5.0  # seconds to wait for an answer
 
     async def ask(self, event: str, data: dict[str, Any]) -> dict[str, Any]:
         number = next(self.ids)
         self.socket.send({"id": number, "event": event, "data": data})
-        await until(lambda: any(f.get("ack") == number for f in self.frames))
+        await until(lambda: any(f.get("ack") == number for f in self.frames), within=self.patience)
         return next(f for f in self.frames if f.get("ack") == number)
 
     def said(self) -> list[str]:

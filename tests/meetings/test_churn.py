@@ -31,6 +31,7 @@ from tests.waiting import until
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.service]
 
 PEOPLE = 16
+PATIENCE = 30.0  # seconds for an answer: beside a fuzzer nothing is quick
 WARM_UP = 6  # rounds
 PLATEAU = 6  # rounds that a level is taken from
 # Bytes: chat that is kept for those who come later, and an allocator's fragments. A socket has about 60 kB.
@@ -79,6 +80,7 @@ SAID: list[tuple[str, dict[str, Any]]] = [
 async def visit(daphne: Daphne, code: str, token: str, chance: random.Random) -> None:
     await asyncio.sleep(chance.random() * 0.3)
     page = await daphne.open(code, token)
+    page.patience = PATIENCE
     answer = await page.ask("room:join", {})
     assert answer["ok"], answer
     for _ in range(4):
@@ -98,7 +100,7 @@ async def churned(daphne: Daphne, world: World, redis_url: str, seconds: float, 
     with redis.Redis.from_url(redis_url) as connection:
         while time.monotonic() < ends or len(levels) < WARM_UP + 2 * PLATEAU:
             await asyncio.gather(*[visit(daphne, world.room.code, token, chance) for token in tokens])
-            await until(lambda: not daphne.connections())
+            await until(lambda: not daphne.connections(), within=PATIENCE)
             # What makes a message be sent once is kept for an hour, and goes by itself.
             keys = sum(b":once:" not in key for key in connection.scan_iter(count=1000))
             levels.append((daphne.memory(), daphne.descriptors(), keys))

@@ -91,8 +91,12 @@ async def churned(tmp_path: Path, redis_url: str, seconds: float, *, may_grow: i
         found = f"{churn.rounds} rounds, {churn.joins} joins, {churn.packets} packets, {growth / 1e6:.1f} MB more"
         print(found)
         assert growth < may_grow, found
-        assert {beat.descriptors for beat in last} == {beat.descriptors for beat in first}, found
-        assert max(beat.tasks for beat in last) <= max(beat.tasks for beat in first), found
+        # The least of some rounds: a recording may still be closing when the worker tells of itself.
+        for name in ("descriptors", "tasks"):
+            assert min(getattr(beat, name) for beat in last) <= min(getattr(beat, name) for beat in first), (
+                name,
+                found,
+            )
         log = worker.log.read_text()
         assert "Traceback" not in log, log[-3000:]
     finally:
