@@ -62,6 +62,37 @@ def test_fifty_who_join_at_once_cause_one_request(network: FakeNetwork) -> None:
     assert requests(tina) == 1
 
 
+def test_who_join_one_after_the_other_have_a_picture_within_a_second_and_the_sender_makes_two_a_second(
+    network: FakeNetwork,
+) -> None:
+    tina = network.join("tina", "send")
+    camera = network.produce(tina, "video", vp8_parameters(1111))
+    sender = Vp8Sender(1111)
+    asked: list[float] = []
+    waits: list[float] = []
+    waiting: dict[FakePeer, float] = {}
+
+    def encode() -> None:
+        wanted = bool(tina.heard(PictureLossIndication))
+        tina.rtcp.clear()
+        if wanted:
+            asked.append(network.now)
+        tina.send_rtp(*sender.frame(2, key=wanted, ticks=1800))
+        for peer in [peer for peer in waiting if peer.rtp]:
+            waits.append(network.now - waiting.pop(peer))
+
+    network.each_tick.append(encode)
+    for number in range(40):
+        peer = network.join(f"p{number}", "recv")
+        waiting[peer] = network.now
+        network.consume(peer, camera)
+        network.advance(0.12)
+    network.advance(1.0)
+    assert len(waits) == 40
+    assert max(waits) <= 1.0
+    assert min(later - earlier for earlier, later in itertools.pairwise(asked)) >= 0.48  # half a second, by the tick
+
+
 def test_fir_is_as_good_as_pli(network: FakeNetwork) -> None:
     tina, sam = network.join("tina", "send"), network.join("sam", "recv")
     camera = network.produce(tina, "video", vp8_parameters(1111))
