@@ -266,6 +266,7 @@ else
         redis.call('HGET', KEYS[2], pids[1]) or '', redis.call('HGET', KEYS[2], pids[2]) or ''}, ' ')
     if redis.call('HGET', KEYS[3], 'p2p_failed') == cjson.encode(key) then key, reason = nil, 'failed' end
 end
+if reason and reason ~= 'failed' then redis.call('HDEL', KEYS[3], 'p2p_failed') end
 if key == (known and known.key or nil) then return {} end
 local data
 if key then

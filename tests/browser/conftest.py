@@ -75,6 +75,14 @@ def firefox(playwright: Playwright) -> Iterator[Browser]:
     browser.close()
 
 
+def classroom_by_worker(lectern: Lectern, title: str) -> str:
+    """The address of a classroom where media always go by the worker, also when two are alone."""
+    access = lectern.api("auth/token/", {"username": "teacher", "password": PASSWORD})["access"]
+    lesson = lectern.api("lessons/", {"course": "demo-course", "title": title[:100]}, token=access)
+    room = lectern.api("meetings/", {"lesson": lesson["id"], "mode": "sfu"}, token=access)
+    return f"meetings/{room['code']}/"
+
+
 @pytest.fixture
 def classroom(lectern: Lectern, request: pytest.FixtureRequest) -> str:
     """The address of a lesson's classroom that no other test has been in: nobody's presence lingers there."""

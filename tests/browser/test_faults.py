@@ -8,8 +8,10 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 
+import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import classroom_by_worker
 from tests.browser.person import Person
 from tests.lectern import Lectern, wait_until
 
@@ -46,6 +48,12 @@ def frozen_since(viewer: Person, other_id: str) -> float:
 
 def longest_gap(viewer: Person, other_id: str) -> float:
     return float(viewer.page.evaluate("(id) => (globalThis.lecternGap?.[id] ?? 0) / 1000", other_id))
+
+
+@pytest.fixture
+def classroom(lectern: Lectern, request: pytest.FixtureRequest) -> str:
+    """Two who are connected directly would hardly notice what is killed here."""
+    return classroom_by_worker(lectern, request.node.name)
 
 
 def two_in_class(person: MakePerson) -> tuple[Person, Person]:

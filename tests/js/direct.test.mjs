@@ -257,7 +257,7 @@ test("a path that falls silent is left within half a second, and the server is t
   assert.deepEqual([sam.direct.state, sam.sender.resting], ["direct", false], "fed again on suspicion");
   await later(100);
   assert.deepEqual([sam.direct.state, sam.sender.resting], ["direct", true], "and no more when it was nothing");
-  await later(400, { flows: false });
+  await later(500, { flows: false });
   assert.equal(sam.direct.state, "returning");
   assert.deepEqual(sam.failures(), [["p2p:failed", { pair: "pair-1" }]]);
   assert.equal(sam.sender.resting, false);

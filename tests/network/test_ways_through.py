@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.person import PASSWORD, Person
+from tests.browser.conftest import classroom_by_worker
+from tests.browser.person import Person
 from tests.lectern import Lectern, running_lectern, wait_until
 from tests.network.links import SERVER, Network
 from tests.network.turn import SECRET, Relay, running_relay
@@ -48,10 +49,7 @@ def lectern(network: Network, relay: Relay, tmp_path: Path) -> Iterator[Lectern]
 @pytest.fixture
 def classroom(lectern: Lectern) -> str:
     """One whose media always go by the worker."""
-    access = lectern.api("auth/token/", {"username": "teacher", "password": PASSWORD})["access"]
-    lesson = lectern.api("lessons/", {"course": "demo-course", "title": "Ways"}, token=access)
-    room = lectern.api("meetings/", {"lesson": lesson["id"], "mode": "sfu"}, token=access)
-    return f"meetings/{room['code']}/"
+    return classroom_by_worker(lectern, "Ways")
 
 
 def path_of(one: Person) -> set[str | None]:
