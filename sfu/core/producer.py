@@ -144,8 +144,6 @@ class Producer:
         if self.paused:
             self.agenda.dropped["paused"] += 1
             return
-        if len(self.layers) > 1:
-            self.look(now)
         speakers = self.speakers
         heard = speakers is None or self._is_heard(speakers, packet, now)
         for crossing in stream.crossings:
@@ -176,7 +174,7 @@ class Producer:
 
     def look(self, now: float) -> None:
         """Whoever has no layer yet, or one that has fallen silent, gets another now; else it is done each second."""
-        if now < self._next_look:
+        if now < self._next_look or self.paused or len(self.layers) == 1:
             return
         self._next_look = now + self.LOOK_EVERY
         for listener in self.listeners():

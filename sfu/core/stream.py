@@ -63,7 +63,7 @@ class Stream:
     def receive(
         self, data: Buffer, header: RtpHeader, now: float, arrived: float, *, repaired: bool = False
     ) -> Packet | None:
-        """Take a packet in; None if it is a repeat, too late or empty (counted).
+        """Take a packet in; None if it is a repeat, too late or empty (counted), or a picture that nobody looks at.
 
         `arrived`: when it reached this machine, which may be a while before we have time for it, `now`.
         """
@@ -96,7 +96,31 @@ class Stream:
         if header.payload_end == header.payload_offset and self.producer.skip(self, sequence):
             dropped["empty"] += 1
             return None
-        return self._take_over(data, header, sequence, now, arrived)
+        descriptor: Descriptor | None = None
+        key_frame = False
+        layer, temporal = self.layers[0], 0
+        if self._reader is not None:
+            descriptor, key_frame = self._reader.read(data, header, self.layers)
+            if descriptor is not None:
+                layer, temporal = self.layers[min(descriptor.spatial_id, len(self.layers) - 1)], descriptor.temporal_id
+        layer.received(temporal, header.payload_end, now)
+        if key_frame:
+            self.key_frames.answered()
+        if self.producer.is_video:
+            self.producer.look(now)  # the first packet of all may be the one that somebody waits for
+            if not self.is_wanted:
+                return None
+        return self._take_over(data, header, sequence, arrived, descriptor, key_frame)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody gets it or waits for it. Of a picture that nobody looks at not even a packet is kept."""
+        if self.crossings:
+            return True
+        for feed in self.feeds:  # noqa: SIM110 - any() costs more than all else here, for each packet
+            if feed.has_audience:
+                return True
+        return False
 
     def receive_retransmission(self, data: Buffer, header: RtpHeader, now: float, arrived: float) -> Packet | None:
         """Unpack RTX (RFC 4588) in the header: the original number stands before the original payload."""
@@ -114,15 +138,16 @@ class Stream:
             return None  # a repair before the first packet has no place in the numbers yet
         return self.receive(data, header, now, arrived, repaired=True)
 
-    def _take_over(self, data: Buffer, header: RtpHeader, sequence: int, now: float, arrived: float) -> Packet:
+    def _take_over(
+        self,
+        data: Buffer,
+        header: RtpHeader,
+        sequence: int,
+        arrived: float,
+        descriptor: Descriptor | None,
+        key_frame: bool,
+    ) -> Packet:
         producer = self.producer
-        descriptor: Descriptor | None = None
-        key_frame = False
-        layer, temporal = self.layers[0], 0
-        if self._reader is not None:
-            descriptor, key_frame = self._reader.read(data, header, self.layers)
-            if descriptor is not None:
-                layer, temporal = self.layers[min(descriptor.spatial_id, len(self.layers) - 1)], descriptor.temporal_id
         rewritten = canonical(
             data,
             header,
@@ -138,10 +163,7 @@ class Stream:
         if producer.dependencies_id in header.extensions:
             at, size = header.extensions[producer.dependencies_id]
             packet.dependencies = bytes(data[at : at + size])
-        layer.received(temporal, len(rewritten), now)
         self.cache.add(packet)
-        if key_frame:
-            self.key_frames.answered()
         return packet
 
     def _extend_picture_id(self, packet: bytearray, vp8: Vp8Descriptor) -> None:

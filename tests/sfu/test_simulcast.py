@@ -332,3 +332,17 @@ def test_nobody_is_let_in_at_a_key_frame_that_comes_after_the_next_one(network: 
     tina.send_rtp(*layer.frame(2, key=True))
     assert len(olga.rtp) == 2
     assert_one_stream(olga)
+
+
+def test_of_a_layer_that_nobody_looks_at_nothing_is_kept_and_who_wants_it_then_gets_it(network: FakeNetwork) -> None:
+    lesson = Lesson(network)
+    low, _, high = lesson.camera.streams
+    lesson.consumer.prefer(Preference(spatial=0), network.now)
+    network.advance(6.0)
+    assert len(low.cache) > 0
+    assert len(high.cache) == 0
+    assert lesson.camera.layers[2].own_rate > 0, "what it would cost is known all the same"
+    lesson.consumer.prefer(Preference(spatial=2), network.now)
+    network.advance(3.0)
+    assert current_rid(lesson) == "f"
+    assert_one_stream(lesson.sam, gaps=2)
