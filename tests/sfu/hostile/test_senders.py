@@ -285,6 +285,6 @@ async def test_a_simulcast_of_nothing(siege: Siege) -> None:
     await mallory.leave()
 
 
-def test_the_ids_are_those_that_are_negotiated() -> None:
+async def test_the_ids_are_those_that_are_negotiated() -> None:
     assert EXTENSIONS["urn:ietf:params:rtp-hdrext:sdes:mid"] == MID
     assert EXTENSIONS["urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"] == RID
