@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tests.fuzz.targets import CASES, TARGETS, Target
 
 ROOT = Path(__file__).parents[2]
-AT_ONCE = 6  # fuzzers: on two cores each has a third of one
+AT_ONCE = 9  # fuzzers: two rounds of all parsers, in which each has a fifth of a core
 EXAMPLES = 100  # a parser, of those that are not led by coverage
 ROOMS = 10  # an example is a whole class
 
