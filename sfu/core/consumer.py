@@ -199,6 +199,8 @@ class Consumer(Listener):
             if packet is None or now - packet.arrived > cache.max_age:
                 dropped["nack_too_old"] += 1
                 continue
+            if self.resend_plain and not packet.stamped:
+                continue  # it is about to leave, and is not yet what it will be
             if now - self._resent.get(out, -1e9) < rtt:
                 dropped["nack_repeated"] += 1
                 continue

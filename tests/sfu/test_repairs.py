@@ -205,3 +205,17 @@ def test_a_voice_is_sent_again_bit_for_bit_whoever_came_meanwhile(network: FakeN
         assert len(peer.rtp) == before + len(sent)
         for header, packet in zip(peer.headers()[before:], peer.rtp[before:], strict=True):
             assert packet == sent[header.sequence_number]
+
+
+def test_a_voice_that_is_about_to_leave_is_not_sent_again_before(network: FakeNetwork) -> None:
+    """A packet that was missing comes in the moment in which it is asked for: its send time is not written yet."""
+    tina, sam = network.join("tina", "send"), network.join("sam", "recv")
+    microphone = network.produce(tina, "audio", opus_parameters(2222))
+    network.consume(sam, microphone)
+    sender = OpusSender(2222)
+    first, missing, third = (sender.packet() for _ in range(3))
+    tina.send_rtp(first, third)
+    number = sam.headers()[0].sequence_number + 1
+    tina.transport.receive_rtp(missing, len(missing), network.now)
+    sam.send_rtcp(Nack(1, microphone.ssrc, [number]))
+    assert [header.sequence_number for header in sam.headers()].count(number) == 1
