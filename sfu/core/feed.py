@@ -355,6 +355,11 @@ class Feed:
         """Go on with a key frame, later."""
         self.running = False
 
+    def begin_anew(self) -> None:
+        """The sender's numbers have nothing to do with the ones before: none of those is sent again, or still late."""
+        self.stop()
+        self.numbering.forget()
+
     def _begin(self, packet: Packet) -> None:
         """`packet` begins a key frame: the first of all, or after the sender paused or began anew."""
         self.running = True

@@ -55,6 +55,11 @@ class Numbering:
         )
         return self.current
 
+    def forget(self) -> None:
+        """The sender's numbers begin anew, and may be the same again: ours from before belong to none of them."""
+        self.current = None
+        self._older.clear()
+
     def number(self, sequence: int) -> int | None:
         """The number of a packet of the current stream; None if it has none: it came before the stream was begun."""
         segment = self.current

@@ -197,7 +197,7 @@ class Producer:
         for crossing in stream.crossings:
             crossing.begin_anew()
         for feed in self.feeds_of(stream):
-            feed.stop()
+            feed.begin_anew()
             if self.is_video and feed.has_audience:
                 # Asked for with the next tick: the packet at hand may begin one.
                 stream.key_frames.request()

@@ -6,6 +6,7 @@ import pytest
 
 from sfu.core.rtcp import Nack, ReceiverReport, ReportBlock, SenderReport
 from sfu.core.rtp import parse_rtp
+from sfu.protocol import Kind
 from tests.sfu.network import FakeNetwork
 from tests.sfu.peer import OpusSender, Vp8Sender, opus_parameters, vp8_parameters
 
@@ -219,3 +220,28 @@ def test_a_voice_that_is_about_to_leave_is_not_sent_again_before(network: FakeNe
     tina.transport.receive_rtp(missing, len(missing), network.now)
     sam.send_rtcp(Nack(1, microphone.ssrc, [number]))
     assert [header.sequence_number for header in sam.headers()].count(number) == 1
+
+
+@pytest.mark.parametrize("kind", ["audio", "video"])
+def test_of_a_sender_that_began_anew_no_packet_takes_a_number_from_before(network: FakeNetwork, kind: Kind) -> None:
+    """He may count on from where he was, under another SSRC: two packets under one number give AES-GCM's key away."""
+    tina, sam = network.join("tina", "send"), network.join("sam", "recv")
+    parameters = opus_parameters(1) if kind == "audio" else vp8_parameters(1)
+    parameters["encodings"] = [{}]  # told by its MID alone
+    network.consume(sam, network.produce(tina, kind, parameters))
+
+    def packets(ssrc: int) -> list[bytes]:
+        if kind == "video":
+            camera = Vp8Sender(ssrc, size=ssrc)
+            return camera.frame(5, key=True) + camera.frame(5, key=True)
+        microphone = OpusSender(ssrc, size=ssrc)
+        return [microphone.packet() for _ in range(10)]
+
+    tina.send_rtp(*packets(100))
+    network.advance(0.5)
+    again = packets(200)
+    tina.send_rtp(again[5], *again[:5])  # overtaken by the one that is begun with
+    sent = [header.sequence_number for header in sam.headers()]
+    assert len(sent) == len(set(sent))
+    sam.send_rtcp(Nack(1, sam.headers()[0].ssrc, sent[:10]))
+    assert len(sam.rtp) == len(sent), "what had these numbers is gone"
