@@ -143,6 +143,7 @@ class Admission:
     name: str
     role: str
     locks: dict[str, Any]
+    mode: str
     encrypted: bool
     started_at: datetime
 
@@ -171,7 +172,7 @@ def admit(participant_id: int, *, display_name: str, session: str) -> Admission:
             room.encrypted, room.started_at = room.is_encrypted, now
             room.save(update_fields=["encrypted", "started_at"])
     role = participant.given_role or participant.role
-    return Admission(participant.name, role, dict(participant.locks), room.encrypted, room.started_at)
+    return Admission(participant.name, role, dict(participant.locks), room.mode, room.encrypted, room.started_at)
 
 
 def participant_of_room(room_id: int, public_id: str) -> Participant | None:

@@ -91,7 +91,7 @@ async def _enter(session: RoomSession, message: RoomJoin) -> Entered:
     if entered.outcome == "stale":
         session.close(CLOSE_REPLACED)
         raise Refused("wrong_state", "You are in this class in another tab.")
-    session.session_id, role = entered.session, session.role
+    session.session_id, role, mode = entered.session, session.role, session.room.mode
     try:
         admission = await in_database(services.admit)(participant.pk, display_name=name, session=entered.session)
     except Exception:
@@ -102,6 +102,8 @@ async def _enter(session: RoomSession, message: RoomJoin) -> Entered:
     participant.name, session.locks = admission.name, admission.locks
     session.room.encrypted, session.room.started_at = admission.encrypted, admission.started_at
     # Given since the socket was opened. A change that is newer still came as an event, and stands.
+    if session.room.mode == mode:
+        session.room.mode = admission.mode
     if session.role == role and role != admission.role:
         session.role = admission.role
         await live.update_person(participant.public_id, role=admission.role)

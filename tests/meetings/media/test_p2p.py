@@ -13,6 +13,7 @@ from meetings.media import recording
 from meetings.media.messages import MAX_SDP
 from meetings.models import Room
 from tests.meetings.media.conftest import Person
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -178,6 +179,17 @@ async def test_a_room_that_was_made_for_the_worker_stays_there(come, world):
     await tina.client.meets("Sam")
     assert await tina.client.quiet("p2p:changed")
     assert sam.answer["p2p"] is None
+
+
+async def test_a_socket_that_was_open_before_the_host_decided_makes_no_pair(come, enter, another_web, world):
+    tina = await come("tina")
+    sam = await enter("sam", by=another_web)
+    await until(lambda: world.room.code in another_web.hubs)  # by then its room has been read
+    await tina.client.do("room:settings", {"mode": "sfu"})
+    answer = await sam.join()
+    assert answer["settings"]["mode"] == "sfu"
+    await tina.client.meets("Sam")
+    assert await tina.client.quiet("p2p:changed")
 
 
 async def test_two_who_come_at_once_are_one_pair(come, another_web):
