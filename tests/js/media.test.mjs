@@ -249,6 +249,19 @@ test("when the worker went, all is built anew from the same tracks", async () =>
   assert.equal(engine.epoch, "e2");
 });
 
+test("who unmutes while there is no worker is heard by the next one", async () => {
+  await inClass();
+  await engine.sender.pause("microphone");
+  const restarted = engine.restart({ epoch: "e2", reason: "worker_gone" }, { private: false });
+  await engine.sender.resume("microphone");
+  await restarted;
+  await enough(() => engine.sender.producers.length === 2, "sending anew");
+  await settle();
+  assert.equal(server.of("produce").findLast((data) => data.source === "microphone").paused, false);
+  const { producer } = engine.sender.producers.find(({ source }) => source === "microphone");
+  assert.deepEqual([producer.paused, producer.track.enabled], [false, true]);
+});
+
 test("a restart that a join's answer had told already is not done twice; a private one is", async () => {
   await inClass();
   const { link } = engine;

@@ -250,9 +250,13 @@ export class Sender extends Emitter {
       }, retryDelay(attempt));
       return;
     }
-    const { appData } = /** @type {Producer} */ (this.#producers.get(source));
-    if (wanted.paused !== Boolean(appData.paused)) await this.#tellPaused(source);
-    else wanted.untold = false;
+    const producer = this.#producers.get(source);
+    if (!producer) return;
+    if (wanted.paused !== Boolean(producer.appData.paused)) await this.#tellPaused(source);
+    else {
+      wanted.untold = false;
+      if (!wanted.paused) producer.resume(); // a mute before there was this producer has silenced the track
+    }
     this.emit("change", { source });
   }
 
