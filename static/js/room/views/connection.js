@@ -7,13 +7,13 @@ import { byId, el, setText, typed } from "./dom.js";
 
 export class ConnectionView {
   #dialog = typed("dialog-connection", HTMLDialogElement);
-  #handlers;
   #text = "";
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #fading;
 
-  /** @param {{closed: () => void, copied: () => void}} handlers */
-  constructor(handlers) {
-    this.#handlers = handlers;
-    this.#dialog.addEventListener("close", () => handlers.closed());
+  /** @param {{closed: () => void}} handlers */
+  constructor({ closed }) {
+    this.#dialog.addEventListener("close", closed);
     this.#dialog.addEventListener("click", (event) => event.target === this.#dialog && this.#dialog.close());
     byId("connection-copy").addEventListener("click", () => void this.#copy());
   }
@@ -37,9 +37,11 @@ export class ConnectionView {
   }
 
   async #copy() {
-    await navigator.clipboard?.writeText(this.#text).then(() => this.#handlers.copied(), () => {});
-    setText(byId("connection-copied"), navigator.clipboard ? "Copied" : "This browser copies only on a page with https");
-    setTimeout(() => setText(byId("connection-copied"), ""), 3000);
+    const { clipboard } = navigator; // on pages with https alone
+    const said = await clipboard?.writeText(this.#text).then(() => "Copied", () => "The browser does not let it be copied");
+    setText(byId("connection-copied"), said ?? "This browser copies only on a page with https");
+    clearTimeout(this.#fading);
+    this.#fading = setTimeout(() => setText(byId("connection-copied"), ""), 3000);
   }
 }
 

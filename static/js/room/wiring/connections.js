@@ -4,7 +4,6 @@ import { asText, describeConnection } from "../connection_words.js";
 import { worstOf } from "../quality.js";
 import { qualityWords } from "../views/bars.js";
 import { ConnectionView } from "../views/connection.js";
-import { byId } from "../views/dom.js";
 
 const TOLD_FOR = 90_000; // ms: what the server told last of somebody counts no longer
 
@@ -29,10 +28,7 @@ export function wireConnections({ room, watch, request, draw }) {
   /** @type {number | null} bit/s that the worker thinks our line carries to us */
   let estimate = null;
 
-  const view = new ConnectionView({
-    closed: () => (shown = null),
-    copied: () => (byId("announce").textContent = "Copied"),
-  });
+  const view = new ConnectionView({ closed: () => (shown = null) });
 
   watch.on("quality", (judged) => {
     ({ quality, flows, line } = judged);
