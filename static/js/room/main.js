@@ -31,6 +31,7 @@ import { wireChat } from "./wiring/chat.js";
 import { wireConnections } from "./wiring/connections.js";
 import { wireDevices } from "./wiring/devices.js";
 import { wireEncryption } from "./wiring/encryption.js";
+import { wireMedia } from "./wiring/media.js";
 import { wirePeople } from "./wiring/people.js";
 import { wireStage } from "./wiring/stage.js";
 
@@ -224,30 +225,8 @@ async function leave() {
 
 // --- what the server tells --------------------------------------------------------------------------------------------
 
-room.on("event", ({ event, data, seq }) => {
-  if (event === "media:restart") {
-    const own = seq === undefined;
-    if (!own) room.forgetProducers();
-    session.mediaRestarting();
-    void engine.restart(data, { private: own }).then(() => engine.state === "up" && session.mediaBack());
-  } else if (event === "consumer:closed") engine.receiver.closed(data.consumer_id);
-  else if (event === "consumer:layers") engine.receiver.layers(data);
-  else if (event === "p2p:changed") engine.pair(data);
-  else if (event === "p2p:signal") engine.direct.signal(data);
-  else controls.onEvent(event, data);
-});
-engine.on("state", ({ state }) => state === "up" && session.mediaBack());
-engine.on("unknown", () => connection.reconnect());
-encryption?.on("broken", unsupported);
-engine.on("unsupported", unsupported);
-function unsupported() {
-  session.mediaBack(); // as far as it goes here
-  notices.show({
-    key: "unsupported", level: "problem",
-    title: encryption ? "This browser cannot encrypt sound and pictures" : "This browser cannot carry sound and pictures",
-    text: "Chat and hands work. Use a current Chrome, Edge, Firefox or Safari to see and hear the class.",
-  });
-}
+wireMedia({ room, session, connection, engine, watch, notices });
+room.on("event", ({ event, data }) => controls.onEvent(event, data));
 controls.on("notice", (notice) => notices.show(notice));
 controls.on("undone", ({ key }) => notices.hide(key));
 controls.on("askedToUnmute", () => notices.show({
@@ -256,10 +235,6 @@ controls.on("askedToUnmute", () => notices.show({
 watch.on("level", (level) => {
   if (isIn("lobby")) lobby.setLevel(level);
   else setText(byId("room-clock"), clock((Date.now() - joinedAt) / 1000));
-});
-watch.on("stalled", () => {
-  session.wake({ suspect: true });
-  engine.link?.suspect();
 });
 watch.start();
 
@@ -304,20 +279,6 @@ function chooseCodec(name) {
 }
 
 // --- the page's own life -------------------------------------------------------------------------------------------------------
-
-addEventListener("online", networkChanged);
-// Where browsers tell it (on phones): from Wi-Fi to the mobile network without a moment offline.
-const network = /** @type {(EventTarget & {type?: string}) | undefined} */ (/** @type {any} */ (navigator).connection);
-let networkType = network?.type;
-network?.addEventListener("change", () => {
-  if (network.type !== networkType) networkChanged();
-  networkType = network.type;
-});
-
-function networkChanged() {
-  session.wake();
-  engine.link?.moved();
-}
 
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) {
