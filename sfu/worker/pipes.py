@@ -222,9 +222,10 @@ class Pipes:
         spread = self.rooms.get(getattr(request, "room", ""))
         if spread is None:
             return verb()
-        peer = getattr(request, "peer", None)
-        if isinstance(request, PASSED_ON) and peer not in spread.router.peers and peer in spread.far_peers:
-            return _passed_on(spread.far_peers[peer], request)
+        if isinstance(request, PASSED_ON) and (end := _where(spread, request)) is not None:
+            if isinstance(request, p.ClosePeer) and request.peer in spread.router.peers:
+                verb()
+            return _passed_on(end, request)
         if not isinstance(request, _SPREAD):
             return verb()
         if isinstance(request, p.CreateConsumer) and request.producer_id in spread.router.producers:
@@ -299,6 +300,16 @@ _SPREAD = (
     p.CreateConsumer,
     p.StartRecording,
 )
+
+
+def _where(spread: SpreadRoom, request: Any) -> End | None:
+    """The edge that has what is asked about. Somebody who was here a moment ago may be known in both places."""
+    far = spread.far.get(getattr(request, "producer_id", ""))
+    if far is not None:
+        return far[0]
+    if request.peer in spread.router.peers and not isinstance(request, p.ClosePeer):
+        return None
+    return spread.far_peers.get(request.peer)
 
 
 async def _passed_on(end: End, request: Request) -> Struct:

@@ -239,6 +239,19 @@ async def test_a_mute_is_answered_when_nothing_of_it_leaves_any_worker(three):
     assert (await listeners[2].consume(microphone)).producer_paused is True
 
 
+async def test_a_host_mutes_and_removes_somebody_who_was_at_home_before_he_came_to_the_edge(room):
+    await room.clients[0].request(OpenPeer(room=ROOM, peer="tina", name="Tina"))  # its lease still runs
+    tina = await room.join("tina", 1)
+    microphone = await tina.produce("microphone", opus_parameters(2222))
+    await room.clients[0].request(PauseProducer(room=ROOM, peer="tina", producer_id=microphone))
+    routers = [worker.worker.media.routers[ROOM] for worker in room.workers]
+    assert routers[1].producers[microphone].paused
+    await room.clients[0].request(ClosePeer(room=ROOM, peer="tina", reason="removed"))
+    for router in routers:
+        assert "tina" not in router.peers
+    await event(room.events[0], ProducerClosed, producer_id=microphone)
+
+
 async def test_home_knows_what_those_on_edges_send_and_when_it_ends(room):
     tina = await room.join("tina", 1)
     camera = await tina.produce("camera", vp8_parameters(1111))
