@@ -196,6 +196,8 @@ class RoomMedia:
                 return state
             except InvalidRequest as error:
                 log.warning("%s cannot be on %s: %s", media.peer, media.at.worker_id, error)
+                if error.code == "not_found":  # it lost the room when nobody of ours was there to be told of
+                    self.edges.clients.pop(media.at, None)
                 media.at = None
         at_home: PeerState = await client.request(self._open_peer(media))
         return at_home

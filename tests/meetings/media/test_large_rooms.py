@@ -9,7 +9,7 @@ import pytest
 
 from meetings.media.controller import media_beside
 from meetings.media.recording import start_recording, stop_recording
-from sfu.protocol import GetStats
+from sfu.protocol import CloseRoom, GetStats
 from tests.meetings.media.test_recovery import restarts, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -184,6 +184,21 @@ async def test_who_leaves_gives_the_seat_to_the_next(workers, come, media, world
             await asyncio.sleep(0.02)
     sue = await come("sue")
     assert at(media, world, sue) == edge
+
+
+async def test_an_edge_that_lost_the_room_while_nobody_was_there_is_used_again(workers, come, media, world):
+    await come("tina")
+    sam = await come("sam")
+    edge = at(media, world, sam)
+    await sam.client.do("room:leave", {})
+    room = media.rooms[world.room.code]
+    [client] = room.edges.clients.values()
+    await client.request(CloseRoom(room=world.room.code))
+    sue = await come("sue")
+    assert sue.answer["rtp_capabilities"]  # at home, this once
+    await sue.client.do("room:leave", {})
+    sam = await come("sam")
+    assert at(media, world, sam) == edge
 
 
 async def test_somebody_on_an_edge_is_removed_by_the_host(workers, come, media, world):
