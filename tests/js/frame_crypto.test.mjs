@@ -235,3 +235,14 @@ test("the newest four keys are held, the newest last", async () => {
   assert.equal(keys.all.length, 4);
   assert.equal(keys.all.at(-1).id.toString(16).padStart(4, "0"), keys.name);
 });
+
+test("a page without https is told in words that it cannot encrypt, whichever way the key comes", async (context) => {
+  const keys = new RoomKeys({ code: "demo", storage: storage() });
+  const insecure = { getRandomValues: (/** @type {Uint8Array} */ array) => array };
+  const real = Object.getOwnPropertyDescriptor(globalThis, "crypto");
+  context.after(() => Object.defineProperty(globalThis, "crypto", real));
+  Object.defineProperty(globalThis, "crypto", { value: insecure, configurable: true });
+  const ways = [() => keys.make(), () => keys.enter("correct horse battery staple"), () => keys.begin("#key=AAECAwQFBgcICQoLDA0ODw")];
+  for (const way of ways) await assert.rejects(way, /only on a page with https/);
+  assert.equal(keys.name, "");
+});

@@ -72,12 +72,14 @@ export class RoomKeys extends Emitter {
     } else await this.#hold(await stretched(text, this.#code));
   }
 
+  /** Rejects with words for people. */
   async make() {
     await this.#hold(crypto.getRandomValues(new Uint8Array(KEY)));
   }
 
   /** @param {Uint8Array<ArrayBuffer>} bytes */
   async #hold(bytes) {
+    demandCrypto();
     const key = await importKey(bytes, this.#code);
     this.#held = [...this.#held.filter((held) => held.key.id !== key.id), { bytes, key }].slice(-KEPT);
     this.#storage.setItem(this.#place, written(bytes));
@@ -89,8 +91,14 @@ export class RoomKeys extends Emitter {
   }
 }
 
+/** Browsers give it to secure pages only, and throw without words for people. */
+function demandCrypto() {
+  if (!globalThis.crypto?.subtle) throw new Error("This browser encrypts only on a page with https.");
+}
+
 /** @param {string} passphrase @param {string} code the room's: the same words are another key elsewhere */
 export async function stretched(passphrase, code) {
+  demandCrypto();
   const encode = (/** @type {string} */ words) => new TextEncoder().encode(words);
   const words = await crypto.subtle.importKey("raw", encode(passphrase.normalize("NFKC")), "PBKDF2", false, ["deriveBits"]);
   const how = { name: "PBKDF2", hash: "SHA-256", salt: encode(`lectern passphrase ${code}`), iterations: ROUNDS };

@@ -11,7 +11,7 @@ import { byId, setText, typed } from "./dom.js";
  *
  * @typedef {object} EncryptionHandlers
  * @property {(text: string) => Promise<string>} enter what is wrong with it; empty when it was taken
- * @property {() => void} make
+ * @property {() => Promise<string>} make what is wrong; empty when there is a new key
  * @property {() => Promise<string>} copy the link, where the browser does not let it be copied
  * @property {() => void} closed
  */
@@ -33,9 +33,9 @@ export class EncryptionView {
       closed();
     });
     byId("key-close").addEventListener("click", () => this.close());
-    byId("key-new").addEventListener("click", () => {
-      make();
-      setText(byId("key-copied"), "A new key. Give its link to all who shall see and hear you from now on.");
+    byId("key-new").addEventListener("click", async () => {
+      const wrong = await make();
+      setText(byId("key-copied"), wrong || "A new key. Give its link to all who shall see and hear you from now on.");
     });
     byId("key-copy").addEventListener("click", async () => {
       const link = await copy();

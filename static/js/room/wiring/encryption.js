@@ -40,9 +40,12 @@ export function wireEncryption({ room, engine, encryption, keys, notices, host, 
   let told = "";
   let wrong = "";
 
+  /** @param {Promise<void>} taken @returns {Promise<string>} what is wrong; empty when the key was taken */
+  const judged = (taken) => taken.then(() => "", (error) => error.message);
+
   const view = new EncryptionView({
-    enter: (text) => keys.enter(text).then(() => "", (error) => error.message),
-    make: () => void keys.make(),
+    enter: (text) => judged(keys.enter(text)),
+    make: () => judged(keys.make()),
     async copy() {
       const link = keys.linkTo(location.href);
       return navigator.clipboard.writeText(link).then(() => "", () => link);
