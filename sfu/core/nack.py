@@ -74,6 +74,11 @@ class NackGenerator:
         self._missing.clear()
         self.key_frame_needed = True
 
+    def forget(self) -> None:
+        """Nobody needs what is missing."""
+        self._missing.clear()
+        self.key_frame_needed = False
+
     @property
     def missing(self) -> int:
         return len(self._missing)

@@ -191,6 +191,10 @@ class Stream:
     def send_nacks(self, now: float) -> None:
         """Ask the sender for what is missing. Called each tick while something is."""
         agenda = self.producer.agenda
+        if self.producer.is_video and not self.is_wanted:
+            self.nack.forget()  # who comes to look begins with a key frame
+            agenda.nacking.discard(self)
+            return
         lost = self.nack.due(now, self.producer.transport.rtt or 0.0)
         if lost and self.ssrc is not None:
             agenda.counters.nacks_sent += len(lost)

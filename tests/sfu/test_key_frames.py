@@ -263,3 +263,26 @@ def test_who_watches_sixteen_and_loses_them_all_may_ask_for_sixteen(network: Fak
     for camera in cameras:
         sam.send_rtcp(PictureLossIndication(1, camera.ssrc))
     assert [requests(sender) for sender in senders] == [1] * 16
+
+
+def test_of_a_layer_that_nobody_looks_at_nothing_lost_is_asked_for(network: FakeNetwork) -> None:
+    """Its repairs, and key frames in their place, would take what little such a line carries from the others."""
+    tina, sam = network.join("tina", "send"), network.join("sam", "recv")
+    camera = network.produce(tina, "video", vp8_parameters(1111))
+    consumer = network.consume(sam, camera)
+    sender = Vp8Sender(1111)
+    tina.send_rtp(*sender.frame(3, key=True))
+    network.advance(2.0)
+    consumer.pause()
+    for lost in (1, 1200):
+        tina.rtcp.clear()
+        sender.number = sender.number + lost & 0xFFFF
+        tina.send_rtp(*sender.frame(3))
+        network.advance(3.0)
+        assert tina.heard(Nack) == tina.heard(PictureLossIndication) == []
+    consumer.resume(network.now)
+    tina.send_rtp(*sender.frame(3, key=True))
+    sender.number = sender.number + 1 & 0xFFFF
+    tina.send_rtp(*sender.frame(3))
+    network.advance(0.1)
+    assert len(tina.heard(Nack)[0].lost) == 1
