@@ -259,7 +259,7 @@ class Consumer(Listener):
 
         Its bytes; 0 where nothing was sent.
         """
-        newest = None if self.seat is None else self.seat.newest
+        newest = None if self.seat is None or self.producer.paused else self.seat.newest
         if newest is None or self.repair_payload_type is None:
             return 0
         packet, number, segment = newest

@@ -245,3 +245,11 @@ def test_of_a_sender_that_began_anew_no_packet_takes_a_number_from_before(networ
     assert len(sent) == len(set(sent))
     sam.send_rtcp(Nack(1, sam.headers()[0].ssrc, sent[:10]))
     assert len(sam.rtp) == len(sent), "what had these numbers is gone"
+
+
+def test_a_paused_camera_does_not_serve_as_padding(network: FakeNetwork) -> None:
+    """A probe sends the newest packet again; of who has paused nothing leaves any more."""
+    lesson = Lesson(network)
+    assert lesson.consumer.send_newest_again(network.now) > 0
+    lesson.camera.pause()
+    assert lesson.consumer.send_newest_again(network.now) == 0
