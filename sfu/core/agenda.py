@@ -56,6 +56,10 @@ class Agenda:
     def burst(self, burst: Burst) -> None:
         self._bursts.append(burst)
 
+    def bursts_before(self, bursts: list[Burst]) -> None:
+        """What waited until now: it leaves before all that came meanwhile."""
+        self._bursts[:0] = bursts
+
     def packet(self, transport: Transport, packet: bytearray) -> None:
         """One RTP packet to one receiver."""
         self._packets.append((transport, packet))

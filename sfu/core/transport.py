@@ -332,8 +332,7 @@ class Transport:
             lane.pacer.rate = FACTOR * estimate
         elif lane.pacer is not None or estimate is not None:
             if lane.pacer is not None:
-                for burst in lane.pacer.rest():
-                    agenda.burst(burst)
+                agenda.bursts_before(lane.pacer.rest())
                 agenda.paced.discard(self)
                 lane.pacer = None
             if estimate is not None:

@@ -290,3 +290,20 @@ def test_a_camera_of_one_layer_is_not_taken_away_from_a_line_that_carries_it(net
     Line(network, sam, 3e6)
     network.advance(30.0)
     assert consumer.seat is not None
+
+
+def test_what_waited_for_a_narrow_line_leaves_before_what_came_since(network: FakeNetwork) -> None:
+    """The line turns out to be wide between two packets that came together."""
+    tina, sam = network.join("tina", "send"), network.join("sam", "recv")
+    camera = network.produce(tina, "video", vp8_parameters(1111))
+    network.consume(sam, camera)
+    sender = Vp8Sender(1111)
+    sam.transport.pace(500_000.0, network.now)
+    tina.send_rtp(*sender.frame(60, key=True))
+    assert len(sam.rtp) < 60
+    for packet in sender.frame(60):
+        tina.transport.receive_rtp(packet, len(packet), network.now)
+    sam.transport.pace(None, network.now)
+    network.deliver()
+    numbers = [header.sequence_number for header in sam.headers()]
+    assert numbers == list(range(numbers[0], numbers[0] + 120))
