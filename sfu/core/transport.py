@@ -339,7 +339,7 @@ class Transport:
                 lane.pacer = Pacer(estimate, now)
                 agenda.paced.add(self)
             if self.link is not None:
-                self.link.follow_selected()
+                self.link.follow_pacer()
 
     def next_transport_sequence(self) -> int:
         sequence = self.lane.sequence

@@ -113,6 +113,11 @@ class Link:
         self.path = self.paths.get(selected)
         self._open()
 
+    def follow_pacer(self) -> None:
+        """The lane has a pacer now, or has none any more. Nothing is sent for it that was not sent before."""
+        if self.outbound is not None:
+            self._open()
+
     def each_second(self, now: float) -> None:
         self._check_consent(now)
         if self._settles_at is not None and now >= self._settles_at and self.transport.has_heard:

@@ -119,6 +119,9 @@ async def test_a_silent_receiver_gets_nothing_after_thirty_seconds_until_he_asks
     await until(lambda: classroom.media.stats(ROOM, "tina").producers[0]["streams"][0]["packets"] == 1)
     assert classroom.media.endpoint.egress.packets == 0
     assert classroom.media.peer_state(ROOM, "sam").consumers, "nothing was closed"
+    for estimate in (1e6, None):
+        link.transport.pace(estimate, 0.0)
+        assert link.outbound is None, "that the line seems narrow, or does not, is not his consent"
     await down.check()
     up.send_rtp(voice.packet())
     await down.until(lambda: len(down.rtp) == 1)
