@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from sfu.protocol import Nothing, ProducerClosed
+from sfu.protocol import InvalidRequest, Nothing, ProducerClosed
 from sfu.worker import pipe_messages as m
 from sfu.worker.connection import ControlConnection
 from sfu.worker.verbs import verb
@@ -67,7 +67,11 @@ async def bring(control: Control, connection: ControlConnection, request: m.Brin
     now = asyncio.get_running_loop().time()
     if room.home is None and request.producer_id in room.far:
         await room.bring(request.producer_id, now)  # from one edge to another by way of home
-    return room.give(end, request.producer_id).about(now)
+    try:
+        return room.give(end, request.producer_id).about(now)
+    except OverflowError:
+        control.pipes.give_up(request.pipe)
+        raise InvalidRequest("media_unavailable", "the pipe is used up") from None
 
 
 @verb(m.Want)

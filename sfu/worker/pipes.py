@@ -215,6 +215,12 @@ class Pipes:
         if end is not None:
             self._lose(room, end)
 
+    def give_up(self, number: int) -> None:
+        """The pipe is used up. The edge's people come again, by another one."""
+        room, end = self._ends[number]
+        end.tell(ClosePipe(pipe=end.theirs))
+        self._lose(room, end)
+
     # --- what web processes ask ---
 
     def serve(self, request: Request, verb: Callable[[], Answer]) -> Answer:

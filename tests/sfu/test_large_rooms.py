@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sfu.core import pipe
 from sfu.core.router import LARGE_ROOM, LOUDEST
 from sfu.core.rtcp import Nack, PictureLossIndication, SenderReport
 from sfu.core.rtp import build_rtp, parse_rtp
@@ -396,6 +397,29 @@ async def test_a_control_connection_that_breaks_alone_closes_the_pipe_on_both_si
     await room.clients[1].request(OpenRoom(room=ROOM, home=room.home))
     await room.join("sam", 1)
     assert set(home.rooms[ROOM].far_peers) == {"sam"}
+
+
+@pytest.mark.parametrize(("sends", "watches"), [(0, 1), (1, 0)])
+async def test_a_pipe_that_is_used_up_is_followed_by_another(room, monkeypatch, sends, watches):
+    monkeypatch.setattr(pipe, "MAX_CROSSINGS", 3)
+    tina, sam = await room.join("tina", sends), await room.join("sam", watches)
+    cameras = [await tina.produce("camera", vp8_parameters(1000 * number, mid=str(number))) for number in range(1, 4)]
+    await sam.consume(cameras[0])
+    await sam.consume(cameras[1])
+    with pytest.raises(InvalidRequest) as refused:
+        await sam.consume(cameras[2])
+    assert refused.value.code in ("media_unavailable", "not_found")
+    at_edge = "sam" if watches else "tina"
+    await event(room.events[1], PeerClosed, peer=at_edge, reason="home_lost")
+    for worker in room.workers:
+        await until(lambda worker=worker: not worker.worker.media.endpoint.pipes)
+    await room.clients[1].request(OpenRoom(room=ROOM, home=room.home))
+    again = await room.join(at_edge, 1)
+    if watches:
+        sam = again
+    else:
+        cameras[2] = await again.produce("camera", vp8_parameters(3000))
+    assert (await sam.consume(cameras[2])).producer_id == cameras[2]
 
 
 async def test_without_its_home_no_edge_is_opened_and_nobody_loses_anything(room):
