@@ -15,7 +15,8 @@ from sfu.core.counters import Counters
 from sfu.protocol import EVENTS
 
 if TYPE_CHECKING:
-    from sfu.core.feed import Burst, Feed
+    from sfu.core.burst import Burst
+    from sfu.core.feed import Feed
     from sfu.core.pipe import Pipe
     from sfu.core.router import Router
     from sfu.core.stream import Stream

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sfu.core.feed import NO_SHIFT, Feed, Shift, rewrite
+from sfu.core.burst import NO_SHIFT, Shift, rewrite
+from sfu.core.feed import Feed
 from sfu.core.layers import TOP, Preference, Rung, useful_layer
 from sfu.core.layout import (
     MID_AT,

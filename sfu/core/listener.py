@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from sfu.core.feed import NO_SHIFT, Feed, Outgoing, Position, Shift, go_on
+from sfu.core.burst import NO_SHIFT, Outgoing, Shift
+from sfu.core.feed import Feed, Position, go_on
 from sfu.core.layers import BEST, TOP, Rung
 from sfu.core.packet_cache import Packet
 from sfu.core.rtp import seq_diff

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from sfu.core.feed import Burst
+from sfu.core.burst import Burst
 
 if TYPE_CHECKING:
     from sfu.core.listener import Seat

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from sfu.core import capabilities as extension_uris
 from sfu.core import layout, ortc
+from sfu.core.burst import NO_SHIFT
 from sfu.core.codec import Reader, reader
-from sfu.core.feed import NO_SHIFT, Feed
+from sfu.core.feed import Feed
 from sfu.core.keyframes import NOT_BEFORE
 from sfu.core.layers import INACTIVE_AFTER, TOP, Layer
 from sfu.core.layout import audio_level

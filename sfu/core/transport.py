@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from sfu.core import capabilities as extension_uris
 from sfu.core import rtcp
 from sfu.core.budget import Budget
+from sfu.core.burst import NO_SHIFT
 from sfu.core.errors import ParseError
-from sfu.core.feed import NO_SHIFT, Position
+from sfu.core.feed import Position
 from sfu.core.feedback import TransportFeedbackRecorder
 from sfu.core.lane import Lane
 from sfu.core.layout import MAX_PACKET

@@ -15,7 +15,7 @@ from struct import Struct
 from typing import Any
 
 from sfu.core.bandwidth.sent_history import departures
-from sfu.core.feed import Burst
+from sfu.core.burst import Burst
 from sfu.core.lane import Lane
 from sfu.core.layout import NUMBER_AT, patch_number
 from sfu.core.listener import Seat

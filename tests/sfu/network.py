@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from sfu.core.agenda import TICK, Agenda
+from sfu.core.burst import Burst
 from sfu.core.consumer import Consumer
-from sfu.core.feed import Burst
 from sfu.core.layout import NUMBER_AT, patch_number
 from sfu.core.listener import Seat
 from sfu.core.producer import Producer

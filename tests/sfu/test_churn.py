@@ -13,8 +13,9 @@ import pytest
 from OpenSSL import SSL
 from pylibsrtp import Session
 
+from sfu.core.burst import Burst
 from sfu.core.consumer import Consumer
-from sfu.core.feed import Burst, Feed
+from sfu.core.feed import Feed
 from sfu.core.listener import Seat
 from sfu.core.packet_cache import Packet
 from sfu.core.peer import Peer
