@@ -380,4 +380,4 @@ class Pipe(Transport):
             stream.each_second(now)
         for producer in self.producers.values():
             producer.each_second(now)
-        self._send_receiver_report(now)
+        self.reporter.send_receiver_report(now)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from sfu.core import capabilities as extension_uris
 from sfu.core import rtcp
 from sfu.core.budget import Budget
-from sfu.core.burst import NO_SHIFT
 from sfu.core.errors import ParseError
 from sfu.core.feed import Position
 from sfu.core.feedback import TransportFeedbackRecorder
@@ -20,7 +19,7 @@ from sfu.core.lane import Lane
 from sfu.core.layout import MAX_PACKET
 from sfu.core.pacer import FACTOR, Pacer
 from sfu.core.peer import MAX_SSRCS
-from sfu.core.reports import middle, to_ntp
+from sfu.core.reporter import MAX_DELAY, Reporter
 from sfu.core.rtp import Buffer, RtpHeader, extension_text, parse_rtp
 from sfu.core.stream import RTCP_SSRC, Stream
 from sfu.core.transport_feedback import TransportFeedback
@@ -42,8 +41,6 @@ REPAIR_CREDIT = 100_000  # bytes that may be saved up by asking
 RENEW_EVERY = 0.02  # seconds: it costs a look at each stream
 MAX_KEY_FRAME_REQUESTS = 5  # that one receiver may make in a second, or one for each stream that he watches
 MAX_NACKED = 3000  # packets that one receiver may ask for in a second: each costs a look, whether it is sent or not
-MAX_DELAY = 10.0  # seconds of round trip or jitter: who says more errs or lies
-MAX_REPORT = 1200  # bytes of one RTCP datagram
 SILENT_AFTER = 30.0  # seconds: a browser reports on each stream at least every five
 
 
@@ -67,6 +64,7 @@ class Transport:
         self.positions: dict[int, Position] = {}  # by SSRC: where a consumer stopped that was here
         self.repair_numbers: dict[int, int] = {}
         self.budget = Budget(self)
+        self.reporter = Reporter(self)
         self.mids: set[str] = set()  # of all consumers that there have been
         self.packets_received = 0
         self.bytes_received = 0
@@ -79,8 +77,6 @@ class Transport:
         self._key_frame_requests = 0
         self._nacked = 0
         self._heard: dict[int, float] = {}  # SSRCs that reports came from, or what is nobody's stream: when last
-        self._reports_sent: dict[int, list[tuple[int, float]]] = {}  # by our SSRC: (middle of NTP, when)
-        self._references_sent: list[tuple[int, float]] = []  # the same for the times in our receiver reports
 
     # --- what comes in ---
 
@@ -245,31 +241,15 @@ class Transport:
             consumer.jitter = block.jitter
             counters.loss_percent.observe(block.fraction_lost / 2.56)
             counters.jitter.observe(min(MAX_DELAY, block.jitter / consumer.producer.clock_rate))
-            sent = self._reports_sent.get(block.ssrc, [])
             self.budget.on_loss(block.fraction_lost / 256, now)
-            consumer.rtt = self._round_trip(consumer.rtt, sent, block.last_sr, block.delay_since_last_sr, now)
+            consumer.rtt = self.reporter.trip_of_sender_report(consumer.rtt, block, now)
             if consumer.rtt is not None:
                 self.budget.on_rtt(consumer.rtt)
 
     def _on_extended_report(self, report: rtcp.ExtendedReport, now: float) -> None:
         for ssrc, last, delay in report.delays:
             if ssrc == RTCP_SSRC:
-                self.rtt = self._round_trip(self.rtt, self._references_sent, last, delay, now)
-
-    def _round_trip(
-        self, before: float | None, sent: list[tuple[int, float]], last: int, delay: int, now: float
-    ) -> float | None:
-        """The smoothed round trip after an answer to one of the times that were `sent`: (middle of NTP, when).
-
-        The other side held it for `delay` (1/65536 s) before it answered (RFC 3550, 6.4.1; RFC 3611, 4.5).
-        """
-        for ntp_middle, at in sent:
-            if ntp_middle == last:
-                rtt = now - at - delay / 65536
-                if 0 <= rtt < MAX_DELAY:
-                    self.agenda.counters.rtt.observe(rtt)
-                    return rtt if before is None else 0.7 * before + 0.3 * rtt
-        return before
+                self.rtt = self.reporter.trip_of_receiver_report(self.rtt, last, delay, now)
 
     def _on_nack(self, nack: rtcp.Nack, now: float) -> None:
         consumer = self.by_ssrc.get(nack.media_ssrc)
@@ -378,8 +358,8 @@ class Transport:
             stream.each_second(now)
         self._measure(now)
         self.budget.each_second(now)
-        self._send_receiver_report(now)
-        self._send_sender_reports(now)
+        self.reporter.send_receiver_report(now)
+        self.reporter.send_sender_reports(now)
 
     def _measure(self, now: float) -> None:
         at, received = self._measured or (now - 1.0, 0)
@@ -388,68 +368,6 @@ class Transport:
         self.rate_in = 8 * (self.bytes_received - received) / elapsed
         for consumer in self.consumers.values():
             consumer.each_second(now, elapsed)
-
-    def _send_receiver_report(self, now: float) -> None:
-        blocks = [
-            rtcp.ReportBlock(
-                ssrc=stream.ssrc or 0,
-                fraction_lost=stream.reception.fraction_lost(),
-                packets_lost=stream.reception.lost,
-                highest_sequence=(stream.reception.highest or 0) - 0x10000 & 0xFFFFFFFF,
-                jitter=int(stream.reception.jitter),
-                last_sr=stream.reception.last_report,
-                delay_since_last_sr=stream.reception.delay_since_last_report(now),
-            )
-            for stream in self.streams.values()
-            if stream.reception.highest is not None
-        ]
-        if not blocks:
-            return
-        # Who only receives learns the round trip by asking for his time back (RFC 3611, 4.4); browsers answer.
-        ntp = to_ntp(now + self.agenda.clock_offset)
-        self._references_sent.append((middle(ntp), now))
-        del self._references_sent[:-3]
-        reference = rtcp.ExtendedReport(ssrc=RTCP_SSRC, reference_time=ntp).serialize()
-        for start in range(0, len(blocks), 31):
-            report = rtcp.ReceiverReport(ssrc=RTCP_SSRC, blocks=blocks[start : start + 31])
-            self.agenda.report(self, report.serialize() + reference)
-
-    def _send_sender_reports(self, now: float) -> None:
-        """All in one datagram, as many as fit: a receiver of fifty streams gets two or three a second."""
-        parts: list[bytes] = []
-        names: list[tuple[int, str]] = []
-        for consumer in self.consumers.values():
-            seat = consumer.seat
-            if seat is None or consumer.producer.paused:
-                continue
-            times = seat.feed.report_times(now, seat.shift or NO_SHIFT)
-            if times is None:
-                continue
-            ssrc = consumer.producer.ssrc
-            packets, octets = consumer.sent
-            sent = self._reports_sent.setdefault(ssrc, [])
-            sent.append((middle(times[0]), now))
-            del sent[:-3]
-            parts.append(
-                rtcp.SenderReport(
-                    ssrc=ssrc,
-                    ntp_timestamp=times[0],
-                    rtp_timestamp=times[1],
-                    packet_count=packets & 0xFFFFFFFF,
-                    octet_count=octets & 0xFFFFFFFF,
-                ).serialize()
-            )
-            names.append((ssrc, consumer.producer.owner.cname))
-            if sum(len(part) for part in parts) + len(names) * 32 > MAX_REPORT:
-                self._flush_reports(parts, names)
-        self._flush_reports(parts, names)
-
-    def _flush_reports(self, parts: list[bytes], names: list[tuple[int, str]]) -> None:
-        if parts:
-            parts.append(rtcp.SourceDescription(names).serialize())
-            self.agenda.report(self, b"".join(parts))
-            parts.clear()
-            names.clear()
 
     # --- what it carries ---
 
@@ -466,7 +384,7 @@ class Transport:
         """A producer's SSRC that will never be sent again, nor the one of its repairs."""
         self.positions.pop(ssrc, None)
         self.repair_numbers.pop(ssrc, None)
-        self._reports_sent.pop(ssrc, None)
+        self.reporter.forget(ssrc)
         if self.link is not None:
             self.link.forget_outbound(ssrc)
             self.link.forget_outbound(ssrc + 1)
