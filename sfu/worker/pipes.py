@@ -15,6 +15,7 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import structlog
 from msgspec import Struct
@@ -58,7 +59,8 @@ class Pipes:
         self._epoch = epoch
         self._ends: dict[int, tuple[str, End]] = {}  # by our number: the room, the other end
         self._last_number = 0
-        self._joining = asyncio.Lock()
+        # A lock a room: a home that hangs keeps nobody out of the others.
+        self._joining: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._next_second = 0.0
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -81,7 +83,7 @@ class Pipes:
 
     async def join(self, room: str, home: Home) -> None:
         """Be an edge of the room, which is at home there. Idempotent. Raises InvalidRequest."""
-        async with self._joining:
+        async with self._joining.setdefault(room, asyncio.Lock()):
             spread = self.rooms.get(room)
             if spread is not None and spread.home is not None and spread.home.epoch == home.epoch:
                 return

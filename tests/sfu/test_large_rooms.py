@@ -26,6 +26,7 @@ from sfu.protocol import (
     CloseRoom,
     ConsumerClosed,
     CreateConsumer,
+    Home,
     InvalidRequest,
     OpenPeer,
     OpenRoom,
@@ -415,11 +416,8 @@ async def test_a_pipe_that_is_used_up_is_followed_by_another(room, monkeypatch, 
         await until(lambda worker=worker: not worker.worker.media.endpoint.pipes)
     await room.clients[1].request(OpenRoom(room=ROOM, home=room.home))
     again = await room.join(at_edge, 1)
-    if watches:
-        sam = again
-    else:
-        cameras[2] = await again.produce("camera", vp8_parameters(3000))
-    assert (await sam.consume(cameras[2])).producer_id == cameras[2]
+    camera = await (tina if watches else again).produce("camera", vp8_parameters(9000, mid="9"))
+    assert (await (again if watches else sam).consume(camera)).producer_id == camera
 
 
 async def test_without_its_home_no_edge_is_opened_and_nobody_loses_anything(room):
@@ -433,6 +431,18 @@ async def test_without_its_home_no_edge_is_opened_and_nobody_loses_anything(room
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_home_that_hangs_keeps_no_other_room_from_its_edge(room):
+    asked = asyncio.Event()
+    async with await asyncio.start_server(lambda reader, writer: asked.set(), "127.0.0.1", 0) as hanging:
+        home = Home(control=f"127.0.0.1:{hanging.sockets[0].getsockname()[1]}", epoch="hanging")
+        waits = asyncio.create_task(room.clients[1].request(OpenRoom(room="hung", home=home)))
+        await asked.wait()
+        await room.clients[0].request(OpenRoom(room="another"))
+        await room.clients[1].request(OpenRoom(room="another", home=room.home), timeout=1.0)
+        with pytest.raises(InvalidRequest):
+            await waits
 
 
 async def test_whoever_is_no_worker_gets_nothing_into_a_pipe(room):
