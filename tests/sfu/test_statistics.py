@@ -65,10 +65,11 @@ async def test_losses_on_the_way_down_are_counted_as_they_are_asked_for_and_sent
 async def test_losses_on_the_way_up_are_counted_as_we_ask_for_them_and_as_they_are_repaired(
     classroom: Classroom,
 ) -> None:
-    tina = classroom.person("tina")
+    tina, sam = classroom.person("tina"), classroom.person("sam")
     up = await tina.connect("send")
+    await sam.connect("recv")
     tina.produce("audio", "microphone", opus_parameters(2222))
-    tina.camera()
+    sam.consume(tina.camera())
     sender = Vp8Sender(1111)
     packets = sender.frame(6, key=True)
     for packet in (*packets[:2], *packets[4:]):
@@ -198,6 +199,8 @@ def test_a_sender_far_away_is_asked_for_a_packet_once_in_a_round_trip() -> None:
     network = FakeNetwork()
     tina = network.join("tina", "send")
     camera = network.produce(tina, "video", vp8_parameters(1111))
+    network.consume(network.join("sam", "recv"), camera)
+    tina.rtcp.clear()
     sender = Vp8Sender(1111)
     tina.send_rtp(*sender.frame(3, key=True))
     network.advance(1.0)
