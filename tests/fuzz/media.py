@@ -13,7 +13,6 @@ from sfu.core.dependency_descriptor import DependencyDescriptors
 from sfu.core.errors import ParseError
 from sfu.core.layout import MAX_PACKET, canonical, payload_offset, retransmission
 from sfu.core.payload import is_keyframe
-from sfu.core.red import MAX_BLOCK, MAX_EARLIER, MAX_OFFSET, build_red, parse_red
 from sfu.core.rtcp import Nack, SourceDescription, parse_compound
 from sfu.core.rtp import build_rtp, extension_text, parse_rtp
 from sfu.core.transport_feedback import TransportFeedback
@@ -189,22 +188,3 @@ def dependency_descriptor(data: bytes) -> None:
             assert previous is None or 0 <= previous <= 0xFFFF
         best = structure.best_target(1, 1, found.active)
         assert best is None or structure.target_layers[best] <= (1, 1)
-
-
-def red(data: bytes) -> None:
-    try:
-        blocks = parse_red(data, 0, len(data))
-    except ParseError:
-        return
-    assert 1 <= len(blocks) <= MAX_EARLIER + 1
-    assert blocks[-1].offset + blocks[-1].length == len(data)
-    for block in blocks:
-        assert 0 < block.offset <= block.offset + block.length <= len(data)
-        assert 0 <= block.timestamp_offset <= MAX_OFFSET
-    earlier = [(b.timestamp_offset, data[b.offset : b.offset + b.length]) for b in blocks[:-1]]
-    own = blocks[-1]
-    built = build_red(own.payload_type, data[own.offset :], earlier)
-    read = parse_red(built, 0, len(built))
-    said = [(offset, block) for offset, block in earlier if offset and 0 < len(block) <= MAX_BLOCK]
-    assert [(b.timestamp_offset, built[b.offset : b.offset + b.length]) for b in read[:-1]] == said
-    assert built[read[-1].offset :] == data[own.offset :]

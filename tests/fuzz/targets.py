@@ -163,7 +163,6 @@ TARGETS = {
             media.dependency_descriptor,
             [_descriptors(p) for p in (captured.AV1_L3T3, captured.AV1_L1T3, captured.VP9_L2T3, captured.VP9_L3T3_KEY)],
         ),
-        Target(media.red, [bytes.fromhex(packet) for packet in captured.RED_OPUS], 1200),
         Target(control.ice, _stun(), words=[control.UFRAG.encode(), b"!\x12\xa4B"]),
         Target(
             control.dtls, [media.joined([hello()]), media.joined([b"\x15\xfe\xfd" + bytes(8) + b"\0\2\2\x28"])], 4000

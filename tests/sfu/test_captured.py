@@ -4,9 +4,8 @@ import pytest
 
 from sfu.core.dependency_descriptor import DependencyDescriptor, DependencyDescriptors
 from sfu.core.payload import is_keyframe
-from sfu.core.red import parse_red
 from sfu.core.vp9 import Vp9Descriptor, parse_vp9
-from tests.sfu.captured import AV1_L1T3, AV1_L3T3, H264, RED_OPUS, VP9_L2T3, VP9_L3T3_KEY, Packet
+from tests.sfu.captured import AV1_L1T3, AV1_L3T3, H264, VP9_L2T3, VP9_L3T3_KEY, Packet
 
 
 def described(packets: list[Packet]) -> list[DependencyDescriptor]:
@@ -97,15 +96,3 @@ def test_the_marker_ends_the_picture_not_the_layer():
 
 def test_h264_key_frames_begin_with_their_parameters():
     assert [begins_key_frame("video/H264", packet) for packet in H264] == [True] + [False] * (len(H264) - 1)
-
-
-def test_red_repeats_the_voice_before():
-    packets = [bytes.fromhex(packet) for packet in RED_OPUS]
-    blocks = [parse_red(packet, 0, len(packet)) for packet in packets]
-    assert [len(found) for found in blocks] == [1, 2, 2]
-    voices = [
-        packet[b.offset : b.offset + b.length] for packet, found in zip(packets, blocks, strict=True) for b in found
-    ]
-    assert voices[1] == voices[0]
-    assert voices[3] == voices[2]
-    assert {(b.payload_type, b.timestamp_offset) for found in blocks for b in found[:-1]} == {(111, 960)}
