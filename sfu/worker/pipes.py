@@ -118,13 +118,14 @@ class Pipes:
         if router is None or not router.is_home:
             raise InvalidRequest("not_found", "the room is not at home here")
         spread = self.rooms.setdefault(request.room, SpreadRoom(router))
-        for other in [end for end in spread.ends if end.epoch == request.epoch]:
-            self._close_end(request.room, other, spread)
+        replaced = [end for end in spread.ends if end.epoch == request.epoch]
         end = End(client=client, epoch=request.epoch, number=self._new_number())
         end.connection = connection
         spread.ends.append(end)
         key = new_key()
         self._open(request.room, end, PipeOpened(request.number, request.address, request.key), send_key=key)
+        for other in replaced:  # only now: with the last pipe to a worker goes the connection
+            self._close_end(request.room, other, spread)
         log.info("pipe_opened", room=request.room, edge=request.epoch)
         return PipeOpened(end.number, self.address, key)
 

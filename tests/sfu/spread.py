@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from sfu.client import WorkerClient
+from sfu.core.rtcp import PictureLossIndication, SenderReport
+from sfu.core.rtp import parse_rtp
 from sfu.protocol import (
     EVENTS,
     ConnectTransport,
@@ -24,8 +28,9 @@ from sfu.protocol import (
     ResumeConsumer,
     ResumeProducer,
 )
-from tests.sfu.peer import PeerTransport, receiver_capabilities
+from tests.sfu.peer import OpusSender, PeerTransport, Vp8Sender, receiver_capabilities
 from tests.sfu.worker import LoopWorker, loop_worker
+from tests.waiting import until
 
 ROOM = "lecture"
 
@@ -135,3 +140,39 @@ async def spread(data: Path, workers: int = 2) -> AsyncIterator[Spread]:
             yield room
         finally:
             await asyncio.gather(*[member.close() for member in room.members])
+
+
+@contextlib.asynccontextmanager
+async def sending(member: Member, *senders: Vp8Sender | OpusSender) -> AsyncIterator[None]:
+    """A frame or a voice packet of each every 20 ms, and key frames where they are asked for."""
+
+    async def send() -> None:
+        for tick in itertools.count():
+            if tick % 25 == 0:  # reports tie the layers' clocks together
+                ntp = int((time.time() + 2208988800) * 2**32)
+                for sender in senders:
+                    member.up.send_rtcp(SenderReport(sender.ssrc, ntp, sender.timestamp, 0, 0))
+            asked = {one.media_ssrc for one in member.up.rtcp if isinstance(one, PictureLossIndication)}
+            member.up.rtcp.clear()
+            for sender in senders:
+                if isinstance(sender, OpusSender):
+                    member.up.send_rtp(sender.packet())
+                else:
+                    for packet in sender.frame(2, key=sender.ssrc in asked):
+                        member.up.send_rtp(packet)
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(send())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def of(member: Member, ssrc: int) -> list[bytes]:
+    return [packet for packet in member.down.rtp if parse_rtp(packet).ssrc == ssrc]
+
+
+async def begins(member: Member, ssrc: int, within: float = 5.0) -> None:
+    await until(lambda: of(member, ssrc), within=within, every=0.005)
