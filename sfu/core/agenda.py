@@ -94,7 +94,8 @@ class Agenda:
         """To be called every TICK seconds."""
         for stream in list(self.nacking):
             self._do(stream.send_nacks, stream.producer.transport, now)
-        for stream in list(self.wanting):
+        # Layers of one picture are asked one after the other: who was not asked for longest comes first.
+        for stream in sorted(self.wanting, key=lambda stream: stream.key_frames.asked_at):
             self._do(stream.ask_for_key_frame, stream.producer.transport, now)
         for transport in list(self.arrivals):
             self._do(transport.send_feedback, transport, now)

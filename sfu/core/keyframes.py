@@ -10,11 +10,11 @@ MAX_TRIES = 10  # then nobody sends; the next one who wants a picture asks anew
 class KeyFrameRequests:
     """The requests of one incoming stream. Whoever needs one says so; `due` tells when to send a PLI."""
 
-    __slots__ = ("_last", "_tries", "pending")
+    __slots__ = ("_tries", "asked_at", "pending")
 
     def __init__(self) -> None:
         self.pending = False
-        self._last: float | None = None
+        self.asked_at = -1e9  # when a request was last sent
         self._tries = 0
 
     def request(self) -> None:
@@ -28,12 +28,12 @@ class KeyFrameRequests:
         if not self.pending:
             return False
         wait = NOT_BEFORE if self._tries == 0 else RETRY_AFTER
-        if self._last is not None and now - self._last < wait:
+        if now - self.asked_at < wait:
             return False
         if self._tries >= MAX_TRIES:
             self.pending = False
             return False
-        self._last = now
+        self.asked_at = now
         self._tries += 1
         return True
 

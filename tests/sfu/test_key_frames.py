@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import pytest
 
+from sfu.core.feed import Feed
 from sfu.core.keyframes import KeyFrameRequests
+from sfu.core.layers import TOP
+from sfu.core.listener import Listener
 from sfu.core.rtcp import FullIntraRequest, Nack, PictureLossIndication
 from tests.sfu.network import FakeNetwork, FakePeer
 from tests.sfu.peer import Vp8Sender, simulcast_parameters, vp8_parameters
@@ -246,6 +250,22 @@ def test_the_layers_of_one_picture_are_not_asked_at_the_same_time(network: FakeN
     assert len({ssrc for _, ssrc in asked}) > 1
     times = [at - first for at, _ in asked]
     assert all(later - before >= 0.499 for before, later in itertools.pairwise(times))
+
+
+def test_a_layer_that_does_not_answer_keeps_no_other_from_being_asked(network: FakeNetwork) -> None:
+    senders = [network.join(f"p{number}", "send") for number in range(8)]
+    for sender in senders:
+        camera = network.produce(sender, "video", simulcast_parameters())
+        for index, rid in enumerate("qhf"):
+            sender.send_rtp(*Vp8Sender(100 + index, rid=rid).frame(1, key=True))
+        for layer in camera.layers:
+            feed = Feed(camera, layer, TOP, first_number=1000)
+            layer.stream.feeds.append(feed)
+            Listener(camera).aim_at(feed, network.now)
+    network.advance(3.1)
+    for sender in senders:
+        asked = Counter(report.media_ssrc for report in sender.heard(PictureLossIndication))
+        assert [asked[100 + index] for index in range(3)] == [2, 2, 2]
 
 
 def test_who_watches_sixteen_and_loses_them_all_may_ask_for_sixteen(network: FakeNetwork) -> None:
