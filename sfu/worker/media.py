@@ -119,7 +119,10 @@ class MediaServer:
         try:
             self.agenda.tick(now)
             self.on_tick(now)
-            for transport in self.agenda.take_failed():
+            failed = self.agenda.take_failed()
+            if failed:  # what is on its way under an SSRC must leave before libsrtp forgets how far that SSRC was
+                self.endpoint.flush()
+            for transport in failed:
                 self._close_failed(transport)
             for link in list(self.endpoint.handshaking):
                 if not link.repeat_dtls(now):

@@ -170,6 +170,31 @@ async def test_a_bug_in_a_timer_ends_one_peer_and_no_other(
     assert classroom.media.peer_state(ROOM, "sam").transports[0].connected
 
 
+async def test_what_is_on_its_way_leaves_before_libsrtp_forgets_how_far_it_was(
+    classroom: Classroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After it the numbers of an SSRC count from nothing, under the same key."""
+    tina, sam = classroom.person("tina"), classroom.person("sam")
+    await tina.connect("send")
+    await sam.connect("recv")
+    made = sam.consume(tina.camera())
+    transport = next(link.transport for link in classroom.media.endpoint.links if link.transport.peer.id == "sam")
+    consumer = transport.consumers[made.consumer_id]
+    order: list[str] = []
+    monkeypatch.setattr(classroom.media.endpoint, "_send_packet", lambda *_: order.append("sent"))
+    monkeypatch.setattr(Transport, "forget_sent", lambda *_: order.append("forgotten"))
+
+    def broken(self: Transport, now: float) -> None:
+        if self.peer.id == "tina":
+            consumer.send_padding(100, now)
+            raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Transport, "each_second", broken)
+    await until(lambda: classroom.events)
+    await until(lambda: len(order) == 2)
+    assert order == ["sent", "forgotten"]
+
+
 async def test_a_recorder_hears_the_packets_as_consumers_do(classroom: Classroom) -> None:
     tina = classroom.person("tina")
     up = await tina.connect("send")
