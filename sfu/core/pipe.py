@@ -376,6 +376,7 @@ class Pipe(Transport):
 
     def each_second(self, now: float) -> None:
         self._key_frame_requests = self._nacked = 0
+        self._forget_silent(now)
         for stream in self.streams.values():
             stream.each_second(now)
         for producer in self.producers.values():

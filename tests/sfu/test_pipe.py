@@ -208,6 +208,22 @@ class Lesson:
         }
 
 
+def test_of_a_producer_that_is_gone_its_reports_are_forgotten(workers):
+    tina = workers.home.network.join("tina", "send")
+    camera = workers.home.network.produce(tina, "video", vp8_parameters(1111))
+    mirror = workers.bring(camera, to=workers.edge)
+    workers.edge.network.consume(workers.edge.network.join("sam", "recv"), mirror)
+    sender = Vp8Sender(1111)
+    send(workers, tina, sender, 1, key=True)
+    tina.send_rtcp(SenderReport(ssrc=1111, ntp_timestamp=NTP, rtp_timestamp=sender.timestamp))
+    ssrc = mirror.streams[0].ssrc
+    assert ssrc in workers.edge.pipe._heard
+    workers.edge.router.close_producer(mirror, "closed")
+    workers.home.router.close_producer(camera, "closed")
+    workers.advance(32.0)
+    assert ssrc not in workers.edge.pipe._heard
+
+
 def test_only_layers_that_somebody_there_watches_cross(workers):
     lesson = Lesson(workers)
     assert lesson.crossing() == set()
