@@ -131,7 +131,7 @@ class Link:
             self._endpoint.dropped["consent_lost"] += 1
 
     def _open(self) -> None:
-        if self.sessions is None or self.path is None or self._closed:
+        if self.sessions is None or self.inbound is None or self.path is None:  # not yet, or not any more
             return
         lane = self.lane
         self.outbound = self.sessions.outbound

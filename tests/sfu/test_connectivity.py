@@ -142,6 +142,17 @@ async def test_a_second_transport_of_a_direction_replaces_the_first(classroom: C
     sam.consume(camera)
 
 
+async def test_who_said_goodbye_is_sent_nothing_however_often_he_checks(classroom: Classroom) -> None:
+    sam = classroom.person("sam")
+    down = await sam.connect("recv")
+    link = next(iter(classroom.media.endpoint.links))
+    await until(lambda: link.outbound is not None)
+    down.say_goodbye()
+    await until(lambda: link.outbound is None)
+    await down.check()
+    assert link.outbound is None
+
+
 async def test_close_notify_ends_the_connection_but_not_the_peer(classroom: Classroom) -> None:
     sam = classroom.person("sam")
     transport = await sam.connect("recv")
