@@ -99,7 +99,7 @@ class Agenda:
             self._do(stream.ask_for_key_frame, stream.producer.transport, now)
         for transport in list(self.arrivals):
             self._do(transport.send_feedback, transport, now)
-        for transport in [transport for transport in self.starting if transport.connected]:
+        for transport in [transport for transport in self.starting if transport.can_send]:
             self.starting.discard(transport)
             self._do(transport.start_consumers, transport, now)
         for transport in list(self.probing):

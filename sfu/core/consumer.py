@@ -98,7 +98,7 @@ class Consumer(Listener):
         """Join those who watch; while there are no keys yet, when there are: nothing could be sent, nor sent again."""
         if self.paused or self.limit is None or self.target is not None:
             return
-        if not self.transport.connected:
+        if not self.transport.can_send:
             self.transport.agenda.starting.add(self.transport)
             return
         self.producer.aim(self, now)

@@ -216,7 +216,7 @@ class Producer:
             for consumer in self.consumers.values()
             if not consumer.paused
             and consumer.limit is not None
-            and (consumer.target is not None or consumer.transport.connected)
+            and (consumer.target is not None or consumer.transport.can_send)
         ]
         if self.taps:
             found.append(self.tap_listener)

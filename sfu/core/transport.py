@@ -53,6 +53,7 @@ class Transport:
         self.link: Any = None  # the shell's side of it
         self.lane = Lane()
         self.connected = False  # set by the shell when keys are there
+        self.is_shut = False  # set by the shell: nothing may be sent for now
         self.rtt: float | None = None  # seconds, to a sender of media; a receiver's is known for each of his streams
         self.producers: dict[str, Producer] = {}
         self.consumers: dict[str, Consumer] = {}
@@ -342,6 +343,25 @@ class Transport:
     def watched(self) -> int:
         """How many streams the other side may speak of."""
         return len(self.consumers)
+
+    @property
+    def can_send(self) -> bool:
+        return self.connected and not self.is_shut
+
+    def shut(self) -> None:
+        """Nothing may be sent for now: numbers that never leave must not be given out.
+
+        From the half of all numbers on, libsrtp would take the next for an old one, and use its key again.
+        """
+        if not self.is_shut:
+            self.is_shut = True
+            for consumer in self.consumers.values():
+                consumer.stop()
+
+    def open(self) -> None:
+        if self.is_shut:
+            self.is_shut = False
+            self.agenda.starting.add(self)
 
     def start_consumers(self, now: float) -> None:
         for consumer in self.consumers.values():

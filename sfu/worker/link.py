@@ -139,10 +139,12 @@ class Link:
         is_main = self.path.connection is None and self.sessions.tag_length == MAIN_TAG
         lane.detour = not is_main or lane.pacer is not None
         lane.session = None if lane.detour else self.outbound
+        self.transport.open()
 
     def _shut(self) -> None:
         self.outbound = self.lane.session = None
         self.lane.detour = False
+        self.transport.shut()
 
     # --- DTLS ---
 
