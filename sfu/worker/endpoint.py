@@ -366,27 +366,29 @@ class Endpoint:
         link: Link | None = transport.link
         if link is None or link.outbound is None or link.path is None:
             return
-        size = len(packet)
-        self._scratch[:size] = packet
-        self._length[0] = size
-        if srtp_protect(link.outbound, self._scratch_pointer, self._length):
-            self.dropped["srtp_protect"] += 1
-            return
-        self.send_plain(self._scratch_view[: self._length[0]], link.path)
-        link.repairs += 1
+        protected = self._protected(link.outbound, packet)
+        if protected is not None:
+            self.send_plain(protected, link.path)
+            link.repairs += 1
 
     def _send_piped(self, pipe: Transport, packet: bytearray) -> None:
         link: PipeLink | None = pipe.link
         if link is None or link.outbound is None:
             return
+        protected = self._protected(link.outbound, packet)
+        if protected is not None:
+            self._sendto(protected, link.destination)
+            self.packets_piped += 1
+
+    def _protected(self, session: Any, packet: bytearray) -> memoryview | None:
+        """To be sent before the next packet is; None if libsrtp refuses."""
         size = len(packet)
         self._scratch[:size] = packet
         self._length[0] = size
-        if srtp_protect(link.outbound, self._scratch_pointer, self._length):
+        if srtp_protect(session, self._scratch_pointer, self._length):
             self.dropped["srtp_protect"] += 1
-            return
-        self._sendto(self._scratch_view[: self._length[0]], link.destination)
-        self.packets_piped += 1
+            return None
+        return self._scratch_view[: self._length[0]]
 
     def _send_report(self, transport: Transport, report: bytes) -> None:
         link: Link | PipeLink | None = transport.link
