@@ -26,7 +26,7 @@ from tests.sfu.peer import PeerTransport, receiver_capabilities
 from tests.sfu.worker import RawClient, Speaker, WorkerProcess
 
 MAX_GAP = 0.200  # seconds that others may miss
-LEAST = 0.9  # of the voice packets: of thirty, a busy machine may lose two before they come to us
+LEAST = 0.9  # of the voice packets, which nobody repairs: beside other tests 28 of 30 came once; why is not known
 MAX_GROWTH = 20_000_000  # bytes
 MAX_AMPLIFICATION = 10  # bytes out for one in
 SETTLED = 0.3  # seconds in which what an attack left on its way arrives
