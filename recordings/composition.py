@@ -12,12 +12,28 @@ from dataclasses import dataclass, field
 
 from sfu.manifest import ENTRIES, Joined, Left, Started, TrackEnded, TrackPaused, TrackResumed, TrackStarted
 
-WIDTH, HEIGHT, FPS = 1280, 720, 30
-GAP = 8  # pixels around tiles
+FPS = 30
+GAP = 8  # pixels around tiles, at 720p
 MAX_TILES = 25  # a page of the classroom's own grid
-SCREEN_WIDTH, SCREEN_HEIGHT = 1024, 576
+LARGE = 0.8  # of the width and of the height, for a screen that has others beside it
 MAX_BESIDE = 5  # tiles beside a screen
 REJOIN_WITHIN = 15.0  # seconds that people have to come back to a worker that replaced a dead one
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of the whole picture in pixels, both even. All sizes show the same at the same places."""
+
+    width: int
+    height: int
+
+    def scaled(self, pixels: float) -> int:
+        """So many pixels at 720p, in this size; even."""
+        return max(2, _even(pixels * self.height / 720))
+
+
+SIZES = {"360p": Size(640, 360), "720p": Size(1280, 720), "1080p": Size(1920, 1080)}
+HD = SIZES["720p"]  # what is made first
 
 
 @dataclass(frozen=True)
@@ -81,16 +97,16 @@ class _Room:
             case TrackEnded():
                 self.tracks.pop(entry.producer_id, None)
 
-    def tiles(self) -> tuple[Tile, ...]:
+    def tiles(self, size: Size) -> tuple[Tile, ...]:
         live = [track for track in self.tracks.values() if not track.paused]
         cameras = {track.peer: track for track in live if track.source == "camera"}
         screens = [track for track in live if track.source == "screen"]
         if not screens:
             shown = self._people(cameras, MAX_TILES)
-            return tuple(_tile(rect, *one) for rect, one in zip(grid(len(shown)), shown, strict=True))
+            return tuple(_tile(rect, *one) for rect, one in zip(grid(len(shown), size), shown, strict=True))
         screen = screens[-1]  # the last to be shared, as in the classroom
         shown = self._people(cameras, MAX_BESIDE)
-        large, beside = presentation(len(shown))
+        large, beside = presentation(len(shown), size)
         name = f"{self.people[screen.peer]} (screen)"
         return (
             Tile(large, name, screen.peer, "screen", screen.producer_id, screen.since),
@@ -117,36 +133,39 @@ def _even(value: float) -> int:
     return int(value) // 2 * 2
 
 
-def grid(count: int) -> list[Rect]:
+def grid(count: int, size: Size = HD) -> list[Rect]:
     """The largest tiles of 16:9 that fit, row by row, each row in the middle."""
     if count == 0:
         return []
+    gap = size.scaled(GAP)
 
     def tile_width(columns: int) -> float:
         rows = math.ceil(count / columns)
-        return min((WIDTH - GAP * (columns + 1)) / columns, (HEIGHT - GAP * (rows + 1)) / rows * 16 / 9)
+        return min((size.width - gap * (columns + 1)) / columns, (size.height - gap * (rows + 1)) / rows * 16 / 9)
 
     columns = max(range(1, count + 1), key=tile_width)
     width = _even(tile_width(columns))
     height = _even(width * 9 / 16)
     rows = math.ceil(count / columns)
-    top = (HEIGHT - rows * height - (rows - 1) * GAP) / 2
+    top = (size.height - rows * height - (rows - 1) * gap) / 2
     rects = []
     for index in range(count):
         row, column = divmod(index, columns)
         in_row = min(columns, count - row * columns)
-        left = (WIDTH - in_row * width - (in_row - 1) * GAP) / 2
-        rects.append(Rect(_even(left + column * (width + GAP)), _even(top + row * (height + GAP)), width, height))
+        left = (size.width - in_row * width - (in_row - 1) * gap) / 2
+        rects.append(Rect(_even(left + column * (width + gap)), _even(top + row * (height + gap)), width, height))
     return rects
 
 
-def presentation(beside: int) -> tuple[Rect, list[Rect]]:
+def presentation(beside: int, size: Size = HD) -> tuple[Rect, list[Rect]]:
     """A large rectangle for the screen, and a column of small ones at its right."""
-    screen = Rect(0, _even((HEIGHT - SCREEN_HEIGHT) / 2), SCREEN_WIDTH, SCREEN_HEIGHT)
-    width = _even(WIDTH - SCREEN_WIDTH - 2 * GAP)
+    gap = size.scaled(GAP)
+    screen_width, screen_height = _even(size.width * LARGE), _even(size.height * LARGE)
+    screen = Rect(0, _even((size.height - screen_height) / 2), screen_width, screen_height)
+    width = _even(size.width - screen_width - 2 * gap)
     height = _even(width * 9 / 16)
-    top = (HEIGHT - beside * height - (beside - 1) * GAP) / 2
-    column = [Rect(SCREEN_WIDTH + GAP, _even(top + row * (height + GAP)), width, height) for row in range(beside)]
+    top = (size.height - beside * height - (beside - 1) * gap) / 2
+    column = [Rect(screen_width + gap, _even(top + row * (height + gap)), width, height) for row in range(beside)]
     return screen, column
 
 
@@ -203,7 +222,12 @@ def frames_in(seconds: float) -> int:
 
 
 def plan(
-    entries: Sequence[ENTRIES], *, started_at: float, duration: float, last_packets: dict[str, float]
+    entries: Sequence[ENTRIES],
+    *,
+    started_at: float,
+    duration: float,
+    last_packets: dict[str, float],
+    size: Size = HD,
 ) -> list[Scene]:
     """Scenes that cover every frame of the class, each once. `last_packets`: producer id to seconds since the epoch."""
     total = frames_in(duration)
@@ -213,7 +237,7 @@ def plan(
     def show(begin: int, end: int) -> None:
         if begin >= end:
             return
-        tiles = room.tiles()
+        tiles = room.tiles(size)
         if scenes and scenes[-1].tiles == tiles:
             scenes[-1] = Scene(scenes[-1].begin, end, tiles)
         else:

@@ -20,7 +20,7 @@ from recordings.programs import FONT, LOCAL, run
 Luma = NDArray[np.uint8]
 
 LONGEST = 40  # characters
-WIDTH = 1280
+WIDEST = 32  # times the size of the letters
 AT_ONCE = 50  # names a run of FFmpeg: a picture of some megabytes
 PAPER, INK = 24, 235
 NOTHING_TO_DRAW = "Guest"
@@ -48,11 +48,11 @@ def draw(wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Luma]:
 
 
 def _draw(names: list[str], size: int) -> list[Luma]:
-    height = (size * 3 // 2 + 1) // 2 * 2
+    width, height = size * WIDEST, (size * 3 // 2 + 1) // 2 * 2
     with tempfile.TemporaryDirectory(prefix="lectern-names-") as folder:
         # Everything in one folder under names of ours: no path needs quoting in the graph.
         (Path(folder) / "font.ttf").symlink_to(FONT)
-        paper = ffmpeg.input(f"color=c=black:s={WIDTH}x{height * len(names)}:r=1", f="lavfi", protocol_whitelist=LOCAL)
+        paper = ffmpeg.input(f"color=c=black:s={width}x{height * len(names)}:r=1", f="lavfi", protocol_whitelist=LOCAL)
         for index, name in enumerate(names):
             (Path(folder) / f"{index}.txt").write_text(clean(name), encoding="utf-8", errors="replace")
             paper = paper.filter(
@@ -68,12 +68,12 @@ def _draw(names: list[str], size: int) -> list[Luma]:
         sheet = run(
             ffmpeg.output(paper, "pipe:1", f="rawvideo", pix_fmt="gray", vframes=1), timeout=60, cwd=Path(folder)
         )
-    rows = np.frombuffer(sheet, np.uint8).reshape(len(names), height, WIDTH)
+    rows = np.frombuffer(sheet, np.uint8).reshape(len(names), height, width)
     return [_cut(row, size) for row in rows]
 
 
 def _cut(row: Luma, size: int) -> Luma:
     inked = np.flatnonzero(row.max(axis=0) > 64)
-    width = min(WIDTH, (int(inked[-1]) + size // 2 if inked.size else size) // 2 * 2 + 2)
+    width = min(row.shape[1], (int(inked[-1]) + size // 2 if inked.size else size) // 2 * 2 + 2)
     shade = row[:, :width].astype(np.uint16)
     return (PAPER + shade * (INK - PAPER) // 255).astype(np.uint8)

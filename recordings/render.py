@@ -22,7 +22,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from recordings.composition import FPS, HEIGHT, WIDTH, Rect, Scene, Tile
+from recordings.composition import FPS, HD, Rect, Scene, Size, Tile
 from recordings.names import Luma, draw
 from recordings.pictures import Pictures
 from recordings.programs import LOCAL, be_nice, command
@@ -30,9 +30,10 @@ from recordings.tracks import TrackFile
 
 BACKGROUND, EMPTY_TILE = 20, 48  # luma, of 16 to 235
 NEUTRAL = 128  # chroma
-LABEL, LETTERS, SMALL_LETTERS = 18, 40, 22  # pixels: on a picture; in the middle of an empty tile
-SMALL_TILE = 400  # pixels wide: a tile below it gets small letters
+LABEL, LETTERS, SMALL_LETTERS = 18, 40, 22  # pixels at 720p: on a picture; in the middle of an empty tile
+SMALL_TILE = 400  # pixels wide at 720p: a tile below it gets small letters
 REPORT_EVERY = 15  # frames
+PEAK_RATE = 3_000_000  # bits a second at 720p
 KEY_EVERY = 5 * FPS  # frames: how exactly a player can jump
 
 
@@ -48,6 +49,7 @@ class Job(msgspec.Struct):
     parts: list[tuple[int, int]]  # frames [begin, end)
     folder: Path  # where the parts go
     preset: str = "veryfast"
+    size: Size = HD
 
     def part_path(self, number: int) -> Path:
         return self.folder / f"part-{number:04}.mp4"
@@ -68,14 +70,16 @@ def read_job(path: Path) -> Job:
 class Canvas:
     """One frame as yuv420p in one buffer."""
 
-    def __init__(self) -> None:
-        self.buffer = bytearray(WIDTH * HEIGHT * 3 // 2)
+    def __init__(self, size: Size) -> None:
+        width, height = size.width, size.height
+        self.size = size
+        self.buffer = bytearray(width * height * 3 // 2)
         whole = np.frombuffer(self.buffer, np.uint8)
-        size, quarter = WIDTH * HEIGHT, WIDTH * HEIGHT // 4
+        luma, quarter = width * height, width * height // 4
         self.planes: tuple[NDArray[np.uint8], ...] = (
-            whole[:size].reshape(HEIGHT, WIDTH),
-            whole[size : size + quarter].reshape(HEIGHT // 2, WIDTH // 2),
-            whole[size + quarter :].reshape(HEIGHT // 2, WIDTH // 2),
+            whole[:luma].reshape(height, width),
+            whole[luma : luma + quarter].reshape(height // 2, width // 2),
+            whole[luma + quarter :].reshape(height // 2, width // 2),
         )
 
     def fill(self, rect: Rect, luma: int) -> None:
@@ -104,11 +108,11 @@ class Canvas:
 class TilePainter:
     """One tile of one scene."""
 
-    def __init__(self, tile: Tile, pictures: Pictures | None, names: dict[tuple[str, int], Luma]) -> None:
+    def __init__(self, tile: Tile, size: Size, pictures: Pictures | None, names: dict[tuple[str, int], Luma]) -> None:
         self._tile = tile
         self._pictures = pictures
-        self._label = names[tile.name, LABEL] if pictures else None
-        self._middle = names[tile.name, letters(tile)]
+        self._label = names[tile.name, size.scaled(LABEL)] if pictures else None
+        self._middle = names[tile.name, letters(tile, size)]
         self._painted: object = None  # what is to be seen: the frame, or "name"
         self._size = (0, 0)
         self._reformatter = VideoReformatter()
@@ -153,23 +157,25 @@ def fit(width: int, height: int, rect: Rect) -> tuple[int, int]:
     return min(across, rect.width), min(down, rect.height)
 
 
-def letters(tile: Tile) -> int:
-    return SMALL_LETTERS if tile.rect.width < SMALL_TILE else LETTERS
+def letters(tile: Tile, size: Size) -> int:
+    return size.scaled(SMALL_LETTERS if tile.rect.width < size.scaled(SMALL_TILE) else LETTERS)
 
 
-def encoder(path: Path, preset: str) -> Any:
+def encoder(job: Job, number: int) -> Any:
     """H.264 as every browser plays it. Colours are those of the cameras' codecs (BT.601) and say so."""
+    size = job.size
+    peak = PEAK_RATE * size.height // HD.height
     pictures = ffmpeg.input(
-        "pipe:0", f="rawvideo", pix_fmt="yuv420p", s=f"{WIDTH}x{HEIGHT}", r=FPS, protocol_whitelist=LOCAL
+        "pipe:0", f="rawvideo", pix_fmt="yuv420p", s=f"{size.width}x{size.height}", r=FPS, protocol_whitelist=LOCAL
     )
     return ffmpeg.output(
         pictures,
-        str(path),
+        str(job.part_path(number)),
         vcodec="libx264",
-        preset=preset,
+        preset=job.preset,
         crf=24,
-        maxrate="3M",
-        bufsize="6M",
+        maxrate=peak,
+        bufsize=2 * peak,
         g=KEY_EVERY,
         threads=1,
         pix_fmt="yuv420p",
@@ -190,14 +196,14 @@ def render(job: Job, number: int) -> None:
             by_producer.setdefault(track.producer_id, []).append(track)
     sources = {producer_id: Pictures(files) for producer_id, files in by_producer.items()}
     tiles = [tile for scene in scenes for tile in scene.tiles]
-    names = draw({(tile.name, size) for tile in tiles for size in (LABEL, letters(tile))})
-    canvas = Canvas()
-    with subprocess.Popen(command(encoder(job.part_path(number), job.preset)), stdin=subprocess.PIPE) as program:
+    names = draw({(tile.name, size) for tile in tiles for size in (job.size.scaled(LABEL), letters(tile, job.size))})
+    canvas = Canvas(job.size)
+    with subprocess.Popen(command(encoder(job, number)), stdin=subprocess.PIPE) as program:
         assert program.stdin is not None
         for scene in scenes:
-            canvas.fill(Rect(0, 0, WIDTH, HEIGHT), BACKGROUND)
+            canvas.fill(Rect(0, 0, job.size.width, job.size.height), BACKGROUND)
             painters = [
-                TilePainter(tile, sources.get(tile.producer_id) if tile.producer_id else None, names)
+                TilePainter(tile, job.size, sources.get(tile.producer_id) if tile.producer_id else None, names)
                 for tile in scene.tiles
             ]
             for frame in range(max(begin, scene.begin), min(end, scene.end)):
