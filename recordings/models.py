@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 
+QUALITIES = ("360p", "720p", "1080p")
+FORMATS = ("mp4", "webm", "m4a", "hls")
+
+
+def default_qualities() -> list[str]:
+    return ["720p"]
+
+
+def default_formats() -> list[str]:
+    return ["mp4"]
+
+
 class RecordingQuerySet(models.QuerySet["Recording"]):
     def visible_to(self, user: User | AnonymousUser) -> RecordingQuerySet:
         """To watch: everything for staff and admins, else those of one's courses and of one's own rooms."""
@@ -52,9 +64,22 @@ class Recording(models.Model):
         FAILED = "failed", "Failed"
         EXPIRED = "expired", "Expired"
 
+    class Layout(models.TextChoices):
+        GRID = "grid", "Everybody in a grid"
+        SPEAKER = "speaker", "Whoever speaks, large"
+        PRESENTATION = "presentation", "The screen, with cameras beside it"
+
+    class Who(models.TextChoices):
+        ALL = "all", "Everybody"
+        TEACHERS = "teachers", "Teachers only"
+
     public_id = models.CharField(max_length=32, unique=True)  # the folder's name, and the id in addresses
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="recordings")
     started_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    layout = models.CharField(max_length=12, choices=Layout.choices, default=Layout.GRID)
+    qualities = models.JSONField(default=default_qualities, help_text="of the film: 360p, 720p, 1080p")
+    formats = models.JSONField(default=default_formats, help_text="mp4, webm, m4a, hls")
+    who = models.CharField(max_length=8, choices=Who.choices, default=Who.ALL)
     state = models.CharField(max_length=10, choices=State.choices, default=State.RECORDING, db_index=True)
     progress = models.PositiveSmallIntegerField(default=0)  # percent of the composition
     reason = models.CharField(max_length=500, blank=True)  # of a failure
@@ -62,6 +87,8 @@ class Recording(models.Model):
     lease_until = models.DateTimeField(null=True, blank=True)  # a composer's: nobody else composes until then
     started_at = models.DateTimeField(auto_now_add=True)
     stopped_at = models.DateTimeField(null=True, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True, help_text="while it is paused: since when")
+    seconds_paused = models.FloatField(default=0.0, help_text="in the pauses that are over")
     ready_at = models.DateTimeField(null=True, blank=True)
     duration = models.DurationField(null=True, blank=True)
     gap = models.FloatField(default=0.0, help_text="seconds: the longest stretch that no media worker recorded")

@@ -41,6 +41,17 @@ class Started(Entry, tag="started"):
     epoch: str
 
 
+class Paused(Entry, tag="recording_paused"):
+    """From here on no media are written. What else happens still is, for the picture when the recording goes on.
+
+    A worker that goes on with a recording that is paused says so at the moment of its `started`.
+    """
+
+
+class Resumed(Entry, tag="recording_resumed"):
+    pass
+
+
 class Joined(Entry, tag="joined"):
     peer: str
     name: str
@@ -93,8 +104,9 @@ class Stopped(Entry, tag="stopped"):
 
 
 ENTRIES = (
-    Started | Joined | Left | TrackStarted | TrackPaused | TrackResumed | TrackEnded | ActiveSpeaker | Mark | Stopped
-)
+    Started | Paused | Resumed | Stopped | Joined | Left
+    | TrackStarted | TrackPaused | TrackResumed | TrackEnded | ActiveSpeaker | Mark
+)  # fmt: skip
 
 
 class Manifest(Struct):
