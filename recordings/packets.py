@@ -7,10 +7,12 @@ stands in `sfu.manifest`; RTP in RFC 3550, section 5.1, its sender reports in se
 from __future__ import annotations
 
 import heapq
+import math
 import struct
 from collections.abc import Iterable, Iterator
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from sfu.manifest import RTPDUMP_MAGIC
 
@@ -19,6 +21,7 @@ RECORD = struct.Struct(">HHI")
 RTP = struct.Struct(">BBHII")
 SENDER_REPORT = 200
 NTP_EPOCH = 2208988800  # seconds from 1900 to 1970
+READ_AT_ONCE = 256 * 1024  # bytes, four times the longest record
 REORDER_WAIT = 2.0  # seconds that a repaired packet may come late: the worker gives up asking before
 REORDER_PACKETS = 2048  # and never more than this many are held
 
@@ -81,34 +84,59 @@ def parse_sender_reports(data: bytes, arrival: float) -> list[SenderReport]:
 
 
 class PacketLog:
-    """One log; iterating yields its packets and sender reports in the order of their arrival."""
+    """One log, also one that still grows: iterating yields its packets and sender reports in the order of their
+    arrival as far as they are written; iterating again goes on from there."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, position: int = 0) -> None:
+        """`position`: where a record begins, as an earlier reader has told; 0: from the start."""
         self.path = path
-        self.bad = 0  # records that made no sense, after one iteration
+        self.position = position  # bytes: where the next record begins
+        self.bad = 0  # records that made no sense
+        self._began: float | None = None  # seconds since the Unix epoch
+        self._broken = False
 
     def __iter__(self) -> Iterator[RtpPacket | SenderReport]:
-        with self.path.open("rb") as file:
-            yield from self._read(file)
+        return self.read()
 
-    def _read(self, file: BinaryIO) -> Iterator[RtpPacket | SenderReport]:
-        self.bad = 0
-        if file.read(len(RTPDUMP_MAGIC)) != RTPDUMP_MAGIC:
-            return  # the worker died before it had written the first line
-        header = file.read(START.size)
-        if len(header) < START.size:
-            return
-        seconds, microseconds, *_ = START.unpack(header)
-        start = seconds + microseconds / 1e6
-        while len(record := file.read(RECORD.size)) == RECORD.size:
-            length, packet_length, milliseconds = RECORD.unpack(record)
+    def read(self, until: float = math.inf) -> Iterator[RtpPacket | SenderReport]:
+        """What arrived up to `until`, seconds since the Unix epoch; the rest is left for the next time."""
+        with self.path.open("rb", buffering=0) as file:
+            if self._broken or not self._reads_header(file):
+                return
+            yield from self._records(file, until)
+
+    def _reads_header(self, file: FileIO) -> bool:
+        if self._began is None:
+            header = file.read(len(RTPDUMP_MAGIC) + START.size)
+            if not header.startswith(RTPDUMP_MAGIC) or len(header) < len(RTPDUMP_MAGIC) + START.size:
+                return False  # the worker has not yet written the first line, or died before
+            seconds, microseconds, *_ = START.unpack_from(header, len(RTPDUMP_MAGIC))
+            self._began = seconds + microseconds / 1e6
+            self.position = max(self.position, len(header))
+        file.seek(self.position)
+        return True
+
+    def _records(self, file: FileIO, until: float) -> Iterator[RtpPacket | SenderReport]:
+        began = self._began or 0.0
+        buffer, at = b"", 0
+        while True:
+            if len(buffer) - at < RECORD.size or len(buffer) - at < (length := RECORD.unpack_from(buffer, at)[0]):
+                more = file.read(READ_AT_ONCE)
+                if not more:
+                    return  # a record that is half written, or that the worker died in
+                buffer, at = buffer[at:] + more, 0
+                continue
+            _, packet_length, milliseconds = RECORD.unpack_from(buffer, at)
             if length < RECORD.size:
                 self.bad += 1
-                return  # no length, no way on
-            data = file.read(length - RECORD.size)
-            if len(data) < length - RECORD.size:
-                return  # the worker died inside this record
-            arrival = start + milliseconds / 1000
+                self._broken = True  # no length, no way on
+                return
+            arrival = began + milliseconds / 1000
+            if arrival > until:
+                return
+            data = buffer[at + RECORD.size : at + length]
+            at += length
+            self.position += length
             try:
                 if packet_length == 0:
                     yield from parse_sender_reports(data, arrival)
@@ -121,17 +149,18 @@ class PacketLog:
 class Unwrapper:
     """Turn numbers that wrap at 2**bits into ones that do not, each the nearest to the one before."""
 
-    def __init__(self, bits: int) -> None:
+    def __init__(self, bits: int, last: int | None = None) -> None:
+        """`last`: where an earlier one has stopped."""
         self._modulus = 1 << bits
-        self._last: int | None = None
+        self.last = last
 
     def __call__(self, value: int) -> int:
-        if self._last is None:
-            self._last = value
+        if self.last is None:
+            self.last = value
         else:
             half = self._modulus >> 1
-            self._last += (value - self._last + half) % self._modulus - half
-        return self._last
+            self.last += (value - self.last + half) % self._modulus - half
+        return self.last
 
 
 class Numbered(NamedTuple):
@@ -143,9 +172,12 @@ class Numbered(NamedTuple):
     packet: RtpPacket
 
 
-def in_order(packets: Iterable[RtpPacket | SenderReport]) -> Iterator[Numbered]:
-    """RTP packets by sequence number, waiting for repaired ones as long as they can still come; no doubles."""
-    sequences, timestamps = Unwrapper(16), Unwrapper(32)
+def in_order(packets: Iterable[RtpPacket | SenderReport], timestamp: int | None = None) -> Iterator[Numbered]:
+    """RTP packets by sequence number, waiting for repaired ones as long as they can still come; no doubles.
+
+    `timestamp`: one without wrap that lies near the first packet's, where reading begins in the middle of a log.
+    """
+    sequences, timestamps = Unwrapper(16), Unwrapper(32, timestamp)
     waiting: list[tuple[int, int, int, RtpPacket]] = []
     expected: int | None = None
     count = 0

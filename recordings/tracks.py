@@ -141,7 +141,7 @@ def last_sign_of_life(folder: Path, entries: list[ENTRIES]) -> float:
 
 
 def _write(one: Log, clock: Clock, material: Material, stem: Path) -> list[TrackFile]:
-    packets = in_order(_own(one.started, one.packets))
+    packets = in_order(_own(one.started, PacketLog(one.packets.path)))
     depayloader = DEPAYLOADERS.get(one.started.mime_type.lower())
     frames = opus_frames(packets) if depayloader is None else video_frames(packets, depayloader())
     writer = Writer(one.started, stem)

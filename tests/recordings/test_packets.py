@@ -62,9 +62,25 @@ def test_a_log_cut_anywhere_is_read_as_far_as_it_goes(tmp_path: Path, cut: int) 
     assert numbers(write(tmp_path, whole[:cut])) == []
 
 
+@pytest.mark.parametrize("first", range(0, len(three()), 7))
+def test_a_log_that_grows_is_read_on_from_where_reading_stopped(tmp_path: Path, first: int) -> None:
+    log = write(tmp_path, three()[:first])
+    before = numbers(log)
+    log.path.write_bytes(three())
+    assert before + numbers(log) == [0, 1, 2]
+    assert numbers(log) == []
+
+
+def test_reading_stops_at_a_moment_and_another_reader_goes_on_there(tmp_path: Path) -> None:
+    log = write(tmp_path, three())
+    assert [item.arrival for item in log.read(until=BEGAN + 0.03)] == pytest.approx([BEGAN, BEGAN + 0.02], abs=1e-6)
+    assert numbers(PacketLog(log.path, log.position)) == [2]
+
+
 def test_a_record_without_length_ends_the_reading(tmp_path: Path) -> None:
     log = write(tmp_path, three() + struct.pack(">HHI", 3, 20, 0) + b"x" * 100)
     assert numbers(log) == [0, 1, 2]
+    assert numbers(log) == []
     assert log.bad == 1
 
 
