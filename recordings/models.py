@@ -82,6 +82,9 @@ class Recording(models.Model):
     who = models.CharField(max_length=8, choices=Who.choices, default=Who.ALL)
     state = models.CharField(max_length=10, choices=State.choices, default=State.RECORDING, db_index=True)
     progress = models.PositiveSmallIntegerField(default=0)  # percent of the composition
+    segments_done = models.PositiveIntegerField(default=0)  # of the first quality, composed while the class goes on
+    segments_total = models.PositiveIntegerField(default=0)  # 0: not known before the class is over
+    seconds_left = models.PositiveIntegerField(null=True, blank=True)  # until it is composed; None: not known
     reason = models.CharField(max_length=500, blank=True)  # of a failure
     attempts = models.PositiveSmallIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)  # a composer's: nobody else composes until then
