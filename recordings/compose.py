@@ -28,6 +28,7 @@ from recordings.composition import FPS, frames_in, longest_gap, plan
 from recordings.errors import CompositionFailed
 from recordings.programs import BASE_DIR, LOCAL, FfmpegFailed, last_words, run
 from recordings.render import JOB, Job, write_job
+from recordings.timeline import RecordedTime
 from recordings.tracks import TRACKS, Material, TrackFile, make_tracks
 
 PROCESSES = 2  # drawing at once; the sound is a third, and soon done
@@ -76,7 +77,7 @@ def compose(folder: Path, out: Path, on_progress: OnProgress = lambda percent: N
 def make_job(material: Material, work: Path) -> Job:
     scenes = plan(
         material.entries,
-        started_at=material.started_at,
+        time=RecordedTime(material.started_at),
         duration=material.duration,
         last_packets=material.last_packets,
     )

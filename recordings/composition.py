@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from recordings.timeline import RecordedTime
 from sfu.manifest import ENTRIES, Joined, Left, Started, TrackEnded, TrackPaused, TrackResumed, TrackStarted
 
 FPS = 30
@@ -224,12 +225,16 @@ def frames_in(seconds: float) -> int:
 def plan(
     entries: Sequence[ENTRIES],
     *,
-    started_at: float,
+    time: RecordedTime,
     duration: float,
     last_packets: dict[str, float],
+    begin: int = 0,
     size: Size = HD,
 ) -> list[Scene]:
-    """Scenes that cover every frame of the class, each once. `last_packets`: producer id to seconds since the epoch."""
+    """Scenes that cover every frame from `begin` to the end of `duration` (recorded seconds), each once.
+
+    `last_packets`: producer id to seconds since the epoch.
+    """
     total = frames_in(duration)
     room = _Room()
     scenes: list[Scene] = []
@@ -243,9 +248,9 @@ def plan(
         else:
             scenes.append(Scene(begin, end, tiles))
 
-    position = 0
+    position = begin
     for entry in settle(entries, last_packets):
-        seconds = entry.at - started_at
+        seconds = time.at(entry.at)
         frame = min(max(position, round(seconds * FPS)), total)
         if frame > position:
             show(position, frame)

@@ -19,6 +19,7 @@ from recordings.composition import (
     plan,
     presentation,
 )
+from recordings.timeline import RecordedTime
 from sfu.manifest import ENTRIES, Joined, Left, Started, TrackEnded, TrackPaused, TrackResumed, TrackStarted
 from sfu.protocol import Source
 
@@ -54,7 +55,7 @@ def track(at: float, name: str, source: Source = "camera", *, paused: bool = Fal
 
 def scenes(entries: list[ENTRIES], duration: float = 10.0, last: dict[str, float] | None = None) -> list[Scene]:
     last_packets = {producer_id: T + at for producer_id, at in (last or {}).items()}
-    planned = plan(entries, started_at=T, duration=duration, last_packets=last_packets)
+    planned = plan(entries, time=RecordedTime(T), duration=duration, last_packets=last_packets)
     covered = list(itertools.chain.from_iterable(range(scene.begin, scene.end) for scene in planned))
     assert covered == list(range(round(duration * FPS)))
     return planned
@@ -122,6 +123,16 @@ def test_a_shared_screen_is_large_until_it_ends() -> None:
     large, beside = planned[1].tiles[0].rect, [tile.rect for tile in planned[1].tiles[1:]]
     assert all(large.width > 4 * rect.width for rect in beside)
     assert shown(planned, 6) == [("Tina", "Tina-camera"), ("Sam", None)]
+
+
+def test_what_is_asked_for_from_a_frame_on_is_the_same_as_of_the_whole() -> None:
+    entries: list[ENTRIES] = [start(0), join(0, "A"), join(2, "B"), track(2, "B"), join(4, "C"), leave(6, "B")]
+    whole = scenes(entries)
+    for begin in range(0, 10 * FPS, 7):
+        part = plan(entries, time=RecordedTime(T), duration=10.0, last_packets={}, begin=begin)
+        assert part[0].begin == begin
+        assert [scene.tiles for scene in part] == [scene.tiles for scene in whole if scene.end > begin]
+        assert [scene.end for scene in part] == [scene.end for scene in whole if scene.end > begin]
 
 
 def test_of_two_screens_the_last_is_shown() -> None:
