@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
-from recordings import services
+from recordings import files, services
 from recordings.models import Composition, Recording, Track
 
 
@@ -39,7 +39,7 @@ class ReadOnlyInline(admin.TabularInline):
 
 class CompositionInline(ReadOnlyInline):
     model = Composition
-    fields = ("quality", "key", "size", "created_at")
+    fields = ("name", "content_type", "key", "size", "created_at")
     readonly_fields = fields
 
 
@@ -109,8 +109,8 @@ class TrackAdmin(ReadOnly):
 
 @admin.register(Composition)
 class CompositionAdmin(ReadOnly):
-    list_display = ("recording", "quality", "size", "created_at", "download_link")
-    list_filter = ("quality", "created_at")
+    list_display = ("recording", "name", "size", "created_at", "download_link")
+    list_filter = ("quality", "content_type", "created_at")
     list_select_related = ("recording__room",)
     search_fields = ("key", "sha256", "recording__public_id", "recording__room__title")
     date_hierarchy = "created_at"
@@ -118,5 +118,7 @@ class CompositionAdmin(ReadOnly):
 
     @admin.display(description="File")
     def download_link(self, composition: Composition) -> str:
+        if composition.name != files.film(composition.quality):
+            return "–"
         address = reverse("recordings:download", args=[composition.recording.public_id, composition.quality])
         return format_html('<a href="{}">Download</a>', address)

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import User
-from recordings import services, storage
+from recordings import files, services, storage
 from recordings.forms import SearchForm
 from recordings.models import Composition, Recording
 
@@ -20,7 +20,7 @@ from recordings.models import Composition, Recording
 class CompositionSerializer(serializers.ModelSerializer[Composition]):
     class Meta:
         model = Composition
-        fields = ("quality", "size", "sha256", "created_at")
+        fields = ("name", "quality", "content_type", "size", "sha256", "created_at")
 
 
 class RecordingSerializer(serializers.ModelSerializer[Recording]):
@@ -101,7 +101,7 @@ class RecordingViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
         if not Recording.objects.managed_by(request.user).filter(pk=recording.pk).exists():
             raise exceptions.PermissionDenied("Only staff and the course's teachers can download recordings.")
         quality = request.query_params.get("quality", "720p")
-        composition = next((made for made in recording.compositions.all() if made.quality == quality), None)
+        composition = next((made for made in recording.compositions.all() if made.name == files.film(quality)), None)
         if composition is None:
             raise exceptions.NotFound("There is no file of that quality.")
         if recording.state != Recording.State.READY:

@@ -12,11 +12,16 @@ from django.urls import reverse
 
 from classroom.models import Enrolment
 from meetings.models import Room
+from recordings import files
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
 
     from accounts.models import User
+    from recordings.storage import Stored
+
+
+FIRST_QUALITY = "720p"  # is made first, and makes a recording ready
 
 
 QUALITIES = ("360p", "720p", "1080p")
@@ -123,6 +128,12 @@ class Recording(models.Model):
         return self.state in UNFINISHED
 
     @property
+    def films(self) -> list[Composition]:
+        """What there is to download and to play as one file, the best for every browser first."""
+        made = [composition for composition in self.compositions.all() if composition.quality]
+        return sorted(made, key=lambda film: (film.quality != FIRST_QUALITY, film.content_type, film.quality))
+
+    @property
     def words(self) -> str:
         """The state in a few words, as the pages show it."""
         if self.state == self.State.COMPOSING:
@@ -162,16 +173,32 @@ class Track(models.Model):
         return f"{self.name} {self.source}"
 
 
+class CompositionQuerySet(models.QuerySet["Composition"]):
+    def note(self, recording_pk: int, name: str, stored: Stored) -> Composition:
+        """A file was stored and read back. Noted again, it takes the place of what was noted before."""
+        about = {"quality": files.quality_of(name), "content_type": files.content_type_of(name)}
+        kept = {"key": stored.key, "size": stored.size, "sha256": stored.sha256}
+        made, _ = self.update_or_create(recording_id=recording_pk, name=name, defaults={**about, **kept})
+        return made
+
+
 class Composition(models.Model):
+    """One file of a recording. docs/recordings.md lists the names."""
+
     recording = models.ForeignKey(Recording, on_delete=models.CASCADE, related_name="compositions")
-    quality = models.CharField(max_length=10, default="720p")
+    name = models.CharField(max_length=60)
+    quality = models.CharField(max_length=10, blank=True)  # of a film; other files have none
+    content_type = models.CharField(max_length=60)
     key = models.CharField(max_length=200)  # in the `recordings` storage; deterministic
     size = models.BigIntegerField(help_text="bytes")
     sha256 = models.CharField(max_length=64)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    objects = CompositionQuerySet.as_manager()
+
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["recording", "quality"], name="one_composition_a_quality")]
+        ordering = ["recording", "name"]
+        constraints = [models.UniqueConstraint(fields=["recording", "name"], name="one_composition_a_name")]
 
     def __str__(self) -> str:
-        return f"{self.recording} {self.quality}"
+        return f"{self.recording} {self.name}"

@@ -72,17 +72,18 @@ def expire(recording: Recording) -> bool:
     return expired
 
 
-def filename(recording: Recording, quality: str) -> str:
+def filename(composition: Composition) -> str:
     """A name that any file system takes."""
+    recording = composition.recording
     words = re.sub(r"[^\w .,()+-]", "_", recording.room.title).strip(" .")[:80] or "class"
-    return f"{words} {recording.started_at:%Y-%m-%d %H.%M} {quality}.mp4"
+    return f"{words} {recording.started_at:%Y-%m-%d %H.%M} {composition.name.replace('/', ' ')}"
 
 
 def short_link(composition: Composition, *, absolute: Any, download: bool) -> str:
     """A link that needs no sign-in and opens for LINK_LIVES: the store's own, or one of ours for local files."""
-    name = filename(composition.recording, composition.quality)
+    name = filename(composition)
     if storage.local_path(composition.key) is None:
-        return storage.signed_link(composition.key, name, download=download)
+        return storage.signed_link(composition.key, name, composition.content_type, download=download)
     token = signing.dumps({"composition": composition.pk, "download": download}, salt=SALT)
     return str(absolute(reverse("recordings:file", args=[token])))
 

@@ -149,16 +149,13 @@ class Lease:
         """An earlier try has noted the tracks and got no further."""
         self._move(State.COMPOSING, state=State.UPLOADING, progress=100)
 
-    def ready(self, stored: Stored, quality: str) -> None:
+    def ready(self, stored: Stored, name: str) -> None:
+        """The film of that name is stored."""
         with transaction.atomic():
             self._move(
                 State.UPLOADING, state=State.READY, ready_at=timezone.now(), lease_until=None, reason="", attempts=0
             )
-            Composition.objects.update_or_create(
-                recording_id=self.pk,
-                quality=quality,
-                defaults={"key": stored.key, "size": stored.size, "sha256": stored.sha256},
-            )
+            Composition.objects.note(self.pk, name, stored)
 
     def failed(self, reason: str, *, final: bool = False) -> None:
         """Try again, or after TRIES (or when trying again cannot help) show the reason beside Retry."""

@@ -1,6 +1,6 @@
 """Where compositions are kept: the storage `recordings`, local files or S3. Stored counts only when it was read back.
 
-Keys follow from the recording alone, so an upload that was cut off is repeated over itself.
+Keys follow from the recording and the file's name alone, so an upload that was cut off is repeated over itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from django.utils.http import content_disposition_header
 LINK_LIVES = 300  # seconds
 CHUNK = 1024 * 1024  # bytes
 ASK_LATER = {408, 429}  # HTTP: the request took too long, or came too soon
-CONTENT_TYPE = "video/mp4"
 
 
 class NotStored(Exception):
@@ -39,8 +38,9 @@ def recordings_storage() -> Storage:
     return storages["recordings"]
 
 
-def key_of(public_id: str, quality: str) -> str:
-    return f"{public_id}/{quality}.mp4"
+def key(public_id: str, name: str) -> str:
+    """`name` as docs/recordings.md lists them."""
+    return f"{public_id}/{name}"
 
 
 def store(path: Path, key: str) -> Stored:
@@ -99,11 +99,11 @@ def local_path(key: str) -> Path | None:
     return Path(storage.path(key)) if isinstance(storage, FileSystemStorage) else None
 
 
-def signed_link(key: str, filename: str, *, download: bool) -> str:
+def signed_link(key: str, filename: str, content_type: str, *, download: bool) -> str:
     """A link to the object store that opens for LINK_LIVES. For local files there is none: a view streams them."""
     disposition = content_disposition_header(download, filename) or "inline"
     storage: Any = recordings_storage()
-    parameters = {"ResponseContentDisposition": disposition, "ResponseContentType": CONTENT_TYPE}
+    parameters = {"ResponseContentDisposition": disposition, "ResponseContentType": content_type}
     return str(storage.url(key, parameters=parameters, expire=LINK_LIVES))
 
 

@@ -21,15 +21,14 @@ from django.db import DatabaseError, connection
 from django.db.models import Q
 from django.utils import timezone
 
-from recordings import announce, finishing, states, storage
+from recordings import announce, files, finishing, states, storage
 from recordings.errors import CompositionFailed, NothingRecorded, StillRecording
-from recordings.models import UNFINISHED, Composition, Recording
+from recordings.models import FIRST_QUALITY, UNFINISHED, Composition, Recording
 from recordings.states import Lease, LeaseLost
 from sfu.manifest import Joined, read_timeline
 
 log = logging.getLogger(__name__)
 
-QUALITY = "720p"
 SWEEP_EVERY = 10.0  # seconds; the schedule stands in apps.py
 EXPIRE_EVERY = 3600.0  # seconds
 UNCLAIMED_KEPT = 7 * 86400.0  # seconds: a database restored from a backup may not know of the latest recordings yet
@@ -87,15 +86,16 @@ def _compose(lease: Lease) -> None:
         raise LeaseLost
     folder = recording.folder
     finishing.complete(folder, time.time())
-    out = folder / f"{QUALITY}.mp4"
+    film = files.film(FIRST_QUALITY)
+    out = folder / film
     if out.is_file() and recording.tracks.exists():
         lease.uploading_again()  # composed by an earlier try, which could not store it
     else:
         composed = compose(folder, out, _Progress(lease))
         names = {entry.peer: entry.name for entry in read_timeline(folder) if isinstance(entry, Joined)}
         lease.uploading(composed.tracks, names, composed.duration, composed.gap)
-    stored = storage.store(out, storage.key_of(recording.public_id, QUALITY))
-    lease.ready(stored, QUALITY)
+    stored = storage.store(out, storage.key(recording.public_id, film))
+    lease.ready(stored, film)
     # Stored and verified, and the database says so: only now may the tracks go. The timeline stays, it is small.
     for log_file in folder.glob("*.rtpdump"):
         log_file.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import User
 from classroom.models import Lesson
-from recordings import services, storage
+from recordings import files, services, storage
 from recordings.forms import SearchForm
 from recordings.models import Composition, Recording
 from recordings.ranges import stream
@@ -44,7 +44,7 @@ def may_manage(request: HttpRequest, recording: Recording) -> bool:
 def ready_composition(recording: Recording, quality: str) -> Composition:
     if recording.state != Recording.State.READY:
         raise Http404("There is nothing to play yet, or no more.")
-    return get_object_or_404(Composition, recording=recording, quality=quality)
+    return get_object_or_404(Composition, recording=recording, name=files.film(quality))
 
 
 @login_required
@@ -82,7 +82,7 @@ def state(request: HttpRequest, public_id: str) -> HttpResponse:
 def _about(request: HttpRequest, recording: Recording) -> dict[str, object]:
     return {
         "recording": recording,
-        "compositions": recording.compositions.all(),
+        "films": recording.films,
         "may_manage": may_manage(request, recording),
         "people": sorted({track.name for track in recording.tracks.all() if track.name}),
         "lesson": recording.room.lesson,
@@ -139,16 +139,16 @@ def file(request: HttpRequest, token: str) -> HttpResponseBase:
 
 
 def give(request: HttpRequest, composition: Composition, *, download: bool) -> HttpResponseBase:
-    name = services.filename(composition.recording, composition.quality)
+    name = services.filename(composition)
     path = storage.local_path(composition.key)
     if path is None:
-        return redirect(storage.signed_link(composition.key, name, download=download))
+        return redirect(storage.signed_link(composition.key, name, composition.content_type, download=download))
     if not path.is_file():
         raise Http404("The file is not where it was stored.")
     return stream(
         request,
         path,
-        content_type=storage.CONTENT_TYPE,
+        content_type=composition.content_type,
         filename=name,
         download=download,
         etag=composition.sha256,

@@ -59,10 +59,8 @@ def ready(recording: Recording, places: Path) -> Recording:
     """A recording with a composition in the storage. Its content is no film: nobody decodes it here."""
     path = places / "made.mp4"
     path.write_bytes(CONTENT)
-    stored = storage.store(path, storage.key_of(recording.public_id, "720p"))
-    Composition.objects.create(
-        recording=recording, quality="720p", key=stored.key, size=stored.size, sha256=stored.sha256
-    )
+    stored = storage.store(path, storage.key(recording.public_id, "720p.mp4"))
+    Composition.objects.note(recording.pk, "720p.mp4", stored)
     Recording.objects.filter(pk=recording.pk).update(state=Recording.State.READY)
     recording.refresh_from_db()
     return recording

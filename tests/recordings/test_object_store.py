@@ -85,7 +85,7 @@ def bucket(
 @pytest.fixture
 def stored(bucket: Bucket, ready: Recording) -> Recording:
     """A recording whose composition (CONTENT) lies in the bucket."""
-    assert bucket.keys() == [storage.key_of(ready.public_id, "720p")]
+    assert bucket.keys() == [storage.key(ready.public_id, "720p.mp4")]
     return ready
 
 
@@ -253,12 +253,12 @@ def test_a_link_opens_for_five_minutes(
     with monkeypatch.context() as earlier:
         then = get_current_datetime() - timedelta(seconds=age)
         earlier.setattr("botocore.auth.get_current_datetime", lambda: then)
-        link = storage.signed_link(storage.key_of(stored.public_id, "720p"), "class.mp4", download=True)
+        link = storage.signed_link(storage.key(stored.public_id, "720p.mp4"), "class.mp4", "video/mp4", download=True)
     assert get(link)[0] == status
 
 
 def test_a_link_that_was_changed_does_not_open(bucket: Bucket, stored: Recording, object_store: ObjectStore) -> None:
-    link = storage.signed_link(storage.key_of(stored.public_id, "720p"), "class.mp4", download=True)
+    link = storage.signed_link(storage.key(stored.public_id, "720p.mp4"), "class.mp4", "video/mp4", download=True)
     assert object_store.secret_key not in link
     asked = parse_qs(urlsplit(link).query)
     assert asked["X-Amz-Expires"] == ["300"]
@@ -281,8 +281,8 @@ def test_what_is_too_old_is_deleted_also_after_an_outage(
     bucket: Bucket, stored: Recording, settings: LazySettings
 ) -> None:
     settings.RECORDING_RETENTION_DAYS = 30
-    key = storage.key_of(stored.public_id, "720p")
-    link = storage.signed_link(key, "class.mp4", download=True)
+    key = storage.key(stored.public_id, "720p.mp4")
+    link = storage.signed_link(key, "class.mp4", "video/mp4", download=True)
     Recording.objects.filter(pk=stored.pk).update(stopped_at=timezone.now() - timedelta(days=31))
     bucket.proxy.failing = True
     assert tasks.expire_recordings() == 1

@@ -333,7 +333,7 @@ def test_a_download_has_a_name_that_every_file_system_takes(
 ) -> None:
     Room.objects.filter(pk=ready.room_id).update(title=title)
     ready.room.refresh_from_db()
-    name = services.filename(ready, "720p")
+    name = services.filename(ready.compositions.get())
     assert name.startswith(begins)
     assert name.endswith(" 720p.mp4")
     header = client_of("tina").get(page("download", ready, "720p"))["Content-Disposition"]

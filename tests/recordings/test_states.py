@@ -63,7 +63,7 @@ def test_a_composition_goes_through_its_states(recording: Recording) -> None:
     lease.uploading([], {}, 61.5)
     assert seen(recording).state == State.UPLOADING
     assert recording.length == "1:02"
-    lease.ready(Stored("key", 5, "ab"), "720p")
+    lease.ready(Stored("key", 5, "ab"), "720p.mp4")
     assert seen(recording).state == State.READY
     assert Composition.objects.get(recording=recording).size == 5
 
