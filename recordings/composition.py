@@ -1,7 +1,14 @@
 """Decide what a composition shows, and where: timeline in, scenes with rectangles out. Pure: no files, no FFmpeg.
 
-A scene is a stretch of frames in which nobody comes or goes and no camera or screen is switched. Without a screen
-share all people stand in a grid of the largest tiles that fit; with one, the screen is large and they stand beside it.
+A scene is a stretch of frames in which nobody comes or goes and no camera or screen is switched. What is large, and who
+stands beside it, is the layout's to say:
+
+    layout        without a screen share                 with one
+    grid          all in tiles as large as fit           the screen large, people beside
+    speaker       who speaks large, others beside        the screen large, who speaks beside
+    presentation  who speaks large, others beside        the screen large, people beside
+
+A mark in the timeline (`{"kind": "layout", "layout": ...}`) changes the layout from there on.
 """
 
 from __future__ import annotations
@@ -10,14 +17,27 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from recordings.floor import held
 from recordings.timeline import RecordedTime
-from sfu.manifest import ENTRIES, Joined, Left, Started, TrackEnded, TrackPaused, TrackResumed, TrackStarted
+from sfu.manifest import (
+    ENTRIES,
+    ActiveSpeaker,
+    Joined,
+    Left,
+    Mark,
+    Started,
+    TrackEnded,
+    TrackPaused,
+    TrackResumed,
+    TrackStarted,
+)
 
 FPS = 30
 GAP = 8  # pixels around tiles, at 720p
 MAX_TILES = 25  # a page of the classroom's own grid
-LARGE = 0.8  # of the width and of the height, for a screen that has others beside it
-MAX_BESIDE = 5  # tiles beside a screen
+LARGE = 0.8  # of the width and of the height, for what has others beside it
+MAX_BESIDE = 5  # tiles
+LAYOUTS = ("grid", "speaker", "presentation")
 REJOIN_WITHIN = 15.0  # seconds that people have to come back to a worker that replaced a dead one
 
 
@@ -79,6 +99,8 @@ class _Room:
 
     people: dict[str, str] = field(default_factory=dict)  # peer: name, in the order of joining
     tracks: dict[str, _Track] = field(default_factory=dict)  # video only, by producer id
+    layout: str = LAYOUTS[0]
+    speaker: str | None = None  # the last to be so; may have left
 
     def apply(self, entry: ENTRIES, seconds: float) -> None:
         match entry:
@@ -97,37 +119,57 @@ class _Room:
                 self.tracks[entry.producer_id].paused = False
             case TrackEnded():
                 self.tracks.pop(entry.producer_id, None)
+            case ActiveSpeaker():
+                self.speaker = entry.peer
+            case Mark(mark={"kind": "layout", "layout": str(layout)}) if layout in LAYOUTS:
+                self.layout = layout
 
     def tiles(self, size: Size) -> tuple[Tile, ...]:
         live = [track for track in self.tracks.values() if not track.paused]
         cameras = {track.peer: track for track in live if track.source == "camera"}
         screens = [track for track in live if track.source == "screen"]
-        if not screens:
-            shown = self._people(cameras, MAX_TILES)
-            return tuple(_tile(rect, *one) for rect, one in zip(grid(len(shown), size), shown, strict=True))
-        screen = screens[-1]  # the last to be shared, as in the classroom
-        shown = self._people(cameras, MAX_BESIDE)
-        large, beside = presentation(len(shown), size)
-        name = f"{self.people[screen.peer]} (screen)"
-        return (
-            Tile(large, name, screen.peer, "screen", screen.producer_id, screen.since),
-            *(_tile(rect, *one) for rect, one in zip(beside, shown, strict=True)),
-        )
+        people = [_Person(peer, name, cameras.get(peer)) for peer, name in self.people.items()]
+        speaker = self._large(people)
+        if screens:
+            screen = screens[-1]  # the last to be shared, as in the classroom
+            beside = [speaker] if self.layout == "speaker" and speaker else _fitting(people, MAX_BESIDE)
+            large, column = presentation(len(beside), size)
+            name = f"{self.people[screen.peer]} (screen)"
+            return (
+                Tile(large, name, screen.peer, "screen", screen.producer_id, screen.since),
+                *(person.tile(rect) for rect, person in zip(column, beside, strict=True)),
+            )
+        if self.layout == "grid" or speaker is None or len(people) == 1:
+            shown = _fitting(people, MAX_TILES)
+            return tuple(person.tile(rect) for rect, person in zip(grid(len(shown), size), shown, strict=True))
+        beside = _fitting([person for person in people if person is not speaker], MAX_BESIDE)
+        large, column = presentation(len(beside), size)
+        return (speaker.tile(large), *(person.tile(rect) for rect, person in zip(column, beside, strict=True)))
 
-    def _people(self, cameras: dict[str, _Track], most: int) -> list[tuple[str, str, _Track | None]]:
-        """As many as there is room for, those with cameras first where not all fit; then how many others there are."""
-        everybody = [(peer, name, cameras.get(peer)) for peer, name in self.people.items()]
-        if len(everybody) <= most:
-            return everybody
-        everybody.sort(key=lambda person: person[2] is None)
-        others = len(everybody) - (most - 1)
-        return [*everybody[: most - 1], ("", f"+ {others}", None)]
+    def _large(self, people: list[_Person]) -> _Person | None:
+        """Who speaks, or spoke last; before anybody did, the first to be seen."""
+        speaks = [person for person in people if person.peer == self.speaker]
+        return next(iter(speaks or [person for person in people if person.camera] or people), None)
 
 
-def _tile(rect: Rect, peer: str, name: str, camera: _Track | None) -> Tile:
-    if camera is None:
-        return Tile(rect, name, peer)
-    return Tile(rect, name, peer, "camera", camera.producer_id, camera.since)
+@dataclass(frozen=True)
+class _Person:
+    peer: str
+    name: str
+    camera: _Track | None
+
+    def tile(self, rect: Rect) -> Tile:
+        if self.camera is None:
+            return Tile(rect, self.name, self.peer)
+        return Tile(rect, self.name, self.peer, "camera", self.camera.producer_id, self.camera.since)
+
+
+def _fitting(people: list[_Person], most: int) -> list[_Person]:
+    """As many as there is room for, those with cameras first where not all fit; then how many others there are."""
+    if len(people) <= most:
+        return people
+    first = sorted(people, key=lambda person: person.camera is None)[: most - 1]
+    return [*first, _Person("", f"+ {len(people) - len(first)}", None)]
 
 
 def _even(value: float) -> int:
@@ -159,7 +201,7 @@ def grid(count: int, size: Size = HD) -> list[Rect]:
 
 
 def presentation(beside: int, size: Size = HD) -> tuple[Rect, list[Rect]]:
-    """A large rectangle for the screen, and a column of small ones at its right."""
+    """A large rectangle for a screen or a speaker, and a column of small ones at its right."""
     gap = size.scaled(GAP)
     screen_width, screen_height = _even(size.width * LARGE), _even(size.height * LARGE)
     screen = Rect(0, _even((size.height - screen_height) / 2), screen_width, screen_height)
@@ -230,13 +272,14 @@ def plan(
     last_packets: dict[str, float],
     begin: int = 0,
     size: Size = HD,
+    layout: str = LAYOUTS[0],
 ) -> list[Scene]:
     """Scenes that cover every frame from `begin` to the end of `duration` (recorded seconds), each once.
 
     `last_packets`: producer id to seconds since the epoch.
     """
     total = frames_in(duration)
-    room = _Room()
+    room = _Room(layout=layout)
     scenes: list[Scene] = []
 
     def show(begin: int, end: int) -> None:
@@ -249,7 +292,7 @@ def plan(
             scenes.append(Scene(begin, end, tiles))
 
     position = begin
-    for entry in settle(entries, last_packets):
+    for entry in held(settle(entries, last_packets)):
         seconds = time.at(entry.at)
         frame = min(max(position, round(seconds * FPS)), total)
         if frame > position:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -19,8 +20,20 @@ from recordings.composition import (
     plan,
     presentation,
 )
+from recordings.floor import SPEAKS_FOR, STAYS
 from recordings.timeline import RecordedTime
-from sfu.manifest import ENTRIES, Joined, Left, Started, TrackEnded, TrackPaused, TrackResumed, TrackStarted
+from sfu.manifest import (
+    ENTRIES,
+    ActiveSpeaker,
+    Joined,
+    Left,
+    Mark,
+    Started,
+    TrackEnded,
+    TrackPaused,
+    TrackResumed,
+    TrackStarted,
+)
 from sfu.protocol import Source
 
 T = 1000.0  # the start, seconds since the epoch
@@ -53,9 +66,15 @@ def track(at: float, name: str, source: Source = "camera", *, paused: bool = Fal
     )
 
 
-def scenes(entries: list[ENTRIES], duration: float = 10.0, last: dict[str, float] | None = None) -> list[Scene]:
+def speaks(at: float, name: str | None) -> ActiveSpeaker:
+    return ActiveSpeaker(at=T + at, peer=name)
+
+
+def scenes(
+    entries: list[ENTRIES], duration: float = 10.0, last: dict[str, float] | None = None, layout: str = "grid"
+) -> list[Scene]:
     last_packets = {producer_id: T + at for producer_id, at in (last or {}).items()}
-    planned = plan(entries, time=RecordedTime(T), duration=duration, last_packets=last_packets)
+    planned = plan(entries, time=RecordedTime(T), duration=duration, last_packets=last_packets, layout=layout)
     covered = list(itertools.chain.from_iterable(range(scene.begin, scene.end) for scene in planned))
     assert covered == list(range(round(duration * FPS)))
     return planned
@@ -186,6 +205,103 @@ def test_a_class_that_nobody_came_to_is_a_picture_of_nothing() -> None:
 def test_entries_before_the_start_and_after_the_end_count_at_the_edges() -> None:
     planned = scenes([join(-5, "Tina"), start(0), track(-1, "Tina"), leave(99, "Tina")])
     assert shown(planned, 0) == shown(planned, 9.9) == [("Tina", "Tina-camera")]
+
+
+# --- layouts ---------------------------------------------------------------------------------------------------------
+
+THREE: list[ENTRIES] = [
+    start(0), join(0, "A"), track(0, "A"), join(0, "B"), track(0, "B"), join(0, "C"),
+]  # fmt: skip
+
+
+def large(planned: list[Scene], seconds: float) -> str:
+    [scene] = [scene for scene in planned if scene.begin <= int(seconds * FPS) < scene.end]
+    biggest = max(scene.tiles, key=lambda tile: tile.rect.width)
+    assert all(biggest.rect.width > 3 * tile.rect.width for tile in scene.tiles if tile is not biggest)
+    return biggest.name
+
+
+@pytest.mark.parametrize("layout", ["speaker", "presentation"])
+def test_who_speaks_is_large_and_the_others_stand_beside(layout: str) -> None:
+    planned = scenes([*THREE, speaks(1, "A"), speaks(5, "B")], layout=layout)
+    assert [name for name, _ in shown(planned, 3)] == ["A", "B", "C"]
+    assert [name for name, _ in shown(planned, 7)] == ["B", "A", "C"]
+    assert [large(planned, at) for at in (0.5, 3, 7)] == ["A", "A", "B"]
+
+
+def test_alone_one_fills_the_picture() -> None:
+    [scene] = scenes([start(0), join(0, "A"), track(0, "A")], layout="speaker")
+    assert [tile.rect for tile in scene.tiles] == grid(1)
+
+
+def test_before_anybody_spoke_the_first_to_be_seen_is_large() -> None:
+    planned = scenes([start(0), join(0, "C"), join(0, "A"), track(4, "A")], layout="speaker")
+    assert [large(planned, at) for at in (1, 5)] == ["C", "A"]
+
+
+def test_with_a_screen_the_speaker_stands_beside_it() -> None:
+    shared = [*THREE, track(2, "A", "screen"), speaks(3, "B"), TrackEnded(at=T + 8, producer_id="A-screen")]
+    planned = scenes(shared, layout="speaker")
+    assert shown(planned, 2.5) == [("A (screen)", "A-screen"), ("A", "A-camera")]
+    assert shown(planned, 5) == [("A (screen)", "A-screen"), ("B", "B-camera")]
+    assert large(planned, 9) == "B"
+    in_presentation = scenes(shared, layout="presentation")
+    assert [name for name, _ in shown(in_presentation, 5)] == ["A (screen)", "A", "B", "C"]
+    assert large(in_presentation, 5) == "A (screen)"
+
+
+def test_a_mark_changes_the_layout_and_a_wrong_one_changes_nothing() -> None:
+    wrong: list[dict[str, Any]] = [
+        {"kind": "layout", "layout": "../x"},
+        {"kind": "layout"},
+        {"kind": "layout", "layout": 7},
+        {"x": []},
+    ]
+    marks = [
+        Mark(at=T + 3, mark={"kind": "layout", "layout": "speaker"}),
+        *(Mark(at=T + 5, mark=mark) for mark in wrong),
+    ]
+    planned = scenes([*THREE, *marks])
+    assert [scene.begin for scene in planned] == [0, 3 * FPS]
+    assert [tile.rect for tile in planned[0].tiles] == grid(3)
+    assert large(planned, 9) == "A"
+
+
+def test_two_who_talk_in_turn_make_no_flicker() -> None:
+    turns: list[ENTRIES] = [speaks(2 + index * 0.4, "AB"[index % 2]) for index in range(20)]
+    planned = scenes([*THREE, speaks(1, "A"), *turns], duration=12, layout="speaker")
+    assert [large(planned, scene.begin / FPS) for scene in planned] == ["A", "B"], "the last of them kept the floor"
+    assert planned[1].begin == pytest.approx((2 + 19 * 0.4 + SPEAKS_FOR) * FPS, abs=1)
+
+
+def test_one_stays_large_for_a_while_and_silence_takes_nobody_away() -> None:
+    entries = [*THREE, speaks(2, "B"), speaks(2.5, None), speaks(3, "C"), speaks(4.8, None), speaks(7, "C")]
+    planned = scenes(entries, layout="speaker")
+    assert large(planned, 2 + STAYS - 0.2) == "B", "C has the floor, but B came only now"
+    assert [large(planned, at) for at in (4.9, 5.2, 9)] == ["B", "B", "C"], "when it was his turn, C spoke no more"
+
+
+def test_when_the_large_one_leaves_another_is_large_at_once() -> None:
+    planned = scenes([*THREE, speaks(1, "B"), leave(4, "B"), speaks(4.2, "C")], layout="speaker")
+    assert [large(planned, at) for at in (3, 4.1, 4.3)] == ["B", "A", "C"]
+
+
+def test_what_is_large_does_not_depend_on_what_comes_later() -> None:
+    """A class is composed while it goes on, from as much of the timeline as is written."""
+    later = [
+        speaks(index * 0.7, "ABC"[index % 3]) if index % 4 else speaks(index * 0.7, None) for index in range(1, 14)
+    ]
+    entries = [*THREE, *later, leave(9.5, "A")]
+    whole = scenes(entries, layout="speaker")
+    for count in range(len(THREE), len(entries)):
+        known = entries[count].at - T
+        part = scenes(entries[:count], duration=known, layout="speaker")
+        assert [shown(part, at / 10) for at in range(int(known * 10) - 1)] == [
+            shown(whole, at / 10) for at in range(int(known * 10) - 1)
+        ]
+
+
+# --- sizes -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=list(SIZES))
