@@ -118,11 +118,14 @@ class Link:
         if self.outbound is not None:
             self._open()
 
-    def each_second(self, now: float) -> None:
+    def each_second(self, now: float) -> bool:
+        """Whether memory of the handshake was freed."""
         self._check_consent(now)
-        if self._settles_at is not None and now >= self._settles_at and self.transport.has_heard:
+        settled = self._settles_at is not None and now >= self._settles_at and self.transport.has_heard
+        if settled:
             self._settles_at = None
             self.dtls.let_go()
+        return settled
 
     def _check_consent(self, now: float) -> None:
         """Nothing is sent to who does not ask for it any more; the next valid check opens the way again."""

@@ -42,6 +42,7 @@ from sfu.worker.dtls import Certificate, parse_fingerprints
 from sfu.worker.endpoint import Endpoint
 from sfu.worker.link import Link
 from sfu.worker.logs import OncePerSecond
+from sfu.worker.memory import give_back
 
 rarely = OncePerSecond(structlog.get_logger("sfu.media"))
 
@@ -65,6 +66,7 @@ class MediaServer:
         self._ticker: asyncio.TimerHandle | None = None
         self._next_tick = 0.0
         self._next_second = 0.0
+        self._freed = False  # memory of handshakes, in the last second
         self._load = 0.0
         self._load_from = (0.0, 0.0)  # wall clock, CPU
 
@@ -135,8 +137,10 @@ class MediaServer:
             rarely.exception("tick_failed")  # or it is told fifty times a second
 
     def _each_second(self, now: float) -> None:
-        for link in self.endpoint.links:
-            link.each_second(now)
+        let_go = sum([link.each_second(now) for link in self.endpoint.links])
+        if self._freed and not let_go:  # the last of those who joined together
+            give_back()
+        self._freed = let_go > 0
         wall, cpu = time.monotonic(), time.process_time()
         since_wall, since_cpu = self._load_from
         if wall - since_wall >= LOAD_OVER:

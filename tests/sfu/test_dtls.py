@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import resource
+from pathlib import Path
 
 import pytest
 from aiortc.rtcdtlstransport import SRTP_PROFILES
 from OpenSSL import SSL
 
 from sfu.worker.dtls import Certificate, DtlsServer
+from sfu.worker.memory import give_back
 from tests.sfu.peer import CERTIFICATE, split_records
 
 
@@ -145,3 +147,18 @@ def test_a_handshake_that_is_not_over_is_not_let_go() -> None:
     for datagram in split_records(hello.bio_read(1 << 16)):
         server.receive(datagram, 0.0)
     assert server.datagrams_to_send()
+
+
+def resident() -> int:
+    """Bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def test_what_was_let_go_between_what_is_kept_goes_back_to_the_system():
+    joined = [Client() for _ in range(100)]  # each client's own connection stays, next to the one of the server
+    give_back()
+    before = resident()
+    for client in joined:
+        client.server.let_go()
+    give_back()
+    assert before - resident() > 100 * 30_000
