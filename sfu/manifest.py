@@ -1,7 +1,8 @@
 """What a recording's folder holds: the one description that the recorder writes by and the composer reads by.
 
     <LECTERN_DATA>/recordings/<recording id>/
-        <producer id>.<epoch>.rtpdump   every packet of one producer as one worker received it (classic rtpdump)
+        <producer id>.<epoch>.rtpdump   every packet of one producer as one worker received it (classic rtpdump); of one
+                                        who was not recorded for a while a further one, <producer id>-2.<epoch>.rtpdump
         timeline.jsonl                  one event a line, each `{"at": seconds since the Unix epoch, "type": ...}`
         lease                           touched each second by the worker that writes; stale = that worker is gone
         manifest.json                   written last and by rename: the recording is complete

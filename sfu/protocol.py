@@ -263,10 +263,36 @@ class CloseConsumer(Request, tag="consumer.close"):
 
 
 class StartRecording(Request, tag="recording.start"):
-    """Begin, or after a worker's death go on, in the folder of that id. Idempotent for the same id."""
+    """Begin, or after a worker's death go on, in the folder of that id. Idempotent for the same id.
+
+    `peers`: whose media are recorded, present or not; of anybody else nothing is written at all. None: everybody's.
+    """
 
     room: Id
     recording: Id
+    paused: bool = False
+    peers: list[Id] | None = None
+
+
+class PauseRecording(Request, tag="recording.pause"):
+    """Answered when nothing more is heard."""
+
+    room: Id
+    recording: Id
+
+
+class ResumeRecording(Request, tag="recording.resume"):
+    room: Id
+    recording: Id
+
+
+class RecordPeer(Request, tag="recording.peer"):
+    """That person's media are recorded from now on, or no more, in a recording that was told whose are."""
+
+    room: Id
+    recording: Id
+    peer: Id
+    recorded: bool
 
 
 class StopRecording(Request, tag="recording.stop"):
@@ -309,7 +335,7 @@ REQUESTS = (
     | CreateTransport | ConnectTransport | RestartIce
     | CreateProducer | CloseProducer | PauseProducer | ResumeProducer
     | CreateConsumer | PauseConsumer | ResumeConsumer | CloseConsumer | PreferLayers
-    | StartRecording | StopRecording | MarkRecording | GetStats
+    | StartRecording | PauseRecording | ResumeRecording | StopRecording | RecordPeer | MarkRecording | GetStats
 )  # fmt: skip
 
 

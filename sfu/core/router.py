@@ -214,7 +214,7 @@ class Router:
             self.agenda.event(
                 ProducerClosed(room=self.room, peer=producer.owner.id, producer_id=producer.id, reason=reason)
             )
-            self._tell_taps("producer_closed", producer.id)
+        self._tell_taps("producer_closed", producer.id)
 
     def pause_producer(self, producer: Producer) -> None:
         if not producer.paused:
@@ -365,6 +365,26 @@ class Router:
         if self._speaker is not None:
             self._tell(tap, "speaker_changed", self._speaker)
 
+    def introduce(self, peer: str, tap: Tap, now: float) -> None:
+        """Tell the tap of somebody who is there, and of what he sends."""
+        person = self.peers.get(peer) or self.far_peers.get(peer)
+        if person is None or tap not in self.taps:
+            return
+        self._tell(tap, "peer_opened", person.id, person.name)
+        for producer in list(self.producers.values()):
+            if producer.owner.id == peer:
+                self._add_tap(producer, tap, now)
+
+    def heed(self, tap: Tap, now: float) -> None:
+        """The tap wants others than before. What it gets from now on begins with a key frame."""
+        if tap not in self.taps:
+            return
+        for producer in self.producers.values():
+            if not tap.wants(producer.owner.id):
+                producer.remove_tap(tap)
+            elif tap not in producer.taps:
+                producer.add_tap(tap, now)
+
     def remove_tap(self, tap: Tap) -> None:
         if tap in self.taps:
             self.taps.remove(tap)
@@ -381,7 +401,7 @@ class Router:
             producer.payload_type,
             producer.paused,
         )
-        if tap in self.taps:
+        if tap in self.taps and tap not in producer.taps and tap.wants(producer.owner.id):
             producer.add_tap(tap, now)
 
     def _tell_taps(self, what: str, *arguments: Any) -> None:

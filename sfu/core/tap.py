@@ -10,6 +10,9 @@ from sfu.protocol import ProducerInfo
 class Tap(Protocol):
     """Called from the media loop, so it must not block. One that raises is taken off the room, which goes on."""
 
+    def wants(self, peer: str) -> bool:
+        """Whether it gets that person's media. When the answer has changed, the router is told to `heed` it."""
+
     def peer_opened(self, peer: str, name: str) -> None: ...
 
     def peer_closed(self, peer: str) -> None: ...

@@ -364,6 +364,15 @@ class MediaServer:
         self._router(room).add_tap(tap, self._now)
         self.endpoint.flush()
 
+    def heed_tap(self, room: str, tap: Tap) -> None:
+        """What the tap wants has changed."""
+        self._router(room).heed(tap, self._now)
+        self.endpoint.flush()
+
+    def introduce(self, room: str, peer: str, tap: Tap) -> None:
+        self._router(room).introduce(peer, tap, self._now)
+        self.endpoint.flush()
+
     def untap_room(self, room: str, tap: Tap) -> None:
         router = self.routers.get(room)
         if router is not None:

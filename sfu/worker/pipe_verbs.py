@@ -53,7 +53,7 @@ async def far_producer(control: Control, connection: ControlConnection, request:
     room, end = control.pipes.find(request.pipe)
     producer = request.producer
     room.far[producer.producer_id] = (end, producer)
-    if room.router.taps or producer.source == "microphone":
+    if room.is_recorded(producer.peer) or producer.source == "microphone":
         end.follow(room.bring(producer.producer_id, asyncio.get_running_loop().time()), "Bring")
     return Nothing()
 

@@ -107,15 +107,19 @@ class Recorder:
         recording = self._by_room.get(room)
         return recording.id if recording else None
 
-    async def start(self, room: str, recording_id: str) -> None:
+    async def start(
+        self, room: str, recording_id: str, *, paused: bool = False, peers: list[str] | None = None
+    ) -> None:
         """Returns when the folder is open and the room is listened to. Raises InvalidRequest."""
+        while (ending := self._ending.get(recording_id)) is not None:  # left a moment ago by the room it goes on in
+            await asyncio.wait([ending])
         running = self._by_room.get(room)
         if running is not None:
             if running.id != recording_id:
                 raise InvalidRequest("wrong_state", "the room is recorded already")
             await asyncio.shield(running.opening)
             return
-        if recording_id in self._ending or any(other.id == recording_id for other in self._by_room.values()):
+        if any(other.id == recording_id for other in self._by_room.values()):
             raise InvalidRequest("wrong_state", "that recording is in use")
         self._media.room_state(room)  # raises not_found
         self._starts += 1
@@ -126,6 +130,8 @@ class Recorder:
             epoch=self._epoch if self._starts == 1 else f"{self._epoch}-{self._starts}",
             folder=RecordingFolder(self._folder / recording_id),
             on_bug=self._on_bug,
+            paused=paused,
+            peers=peers,
         )
         self._by_room[room] = recording
         try:
@@ -169,11 +175,35 @@ class Recorder:
         elif not await self._run(is_complete, self._folder / recording_id):
             raise InvalidRequest("not_found", "no such recording runs here")
 
+    def pause(self, room: str, recording_id: str) -> None:
+        """When this returns nothing more is heard."""
+        recording = self._find(room, recording_id)
+        if recording.pause():
+            self._media.heed_tap(room, recording)
+            log.info("recording_paused", room=room, recording=recording_id)
+
+    def resume(self, room: str, recording_id: str) -> None:
+        recording = self._find(room, recording_id)
+        if recording.resume():
+            self._media.heed_tap(room, recording)
+            log.info("recording_resumed", room=room, recording=recording_id)
+
+    def record_peer(self, room: str, recording_id: str, peer: str, recorded: bool) -> None:
+        recording = self._find(room, recording_id)
+        if recording.record_peer(peer, recorded):
+            if recorded:
+                self._media.introduce(room, peer, recording)
+            else:
+                self._media.heed_tap(room, recording)
+
     def mark(self, room: str, recording_id: str, mark: Json) -> None:
+        self._find(room, recording_id).add_mark(mark)
+
+    def _find(self, room: str, recording_id: str) -> Recording:
         recording = self._by_room.get(room)
         if recording is None or recording.id != recording_id or not recording.opened:
             raise InvalidRequest("not_found", "no such recording runs here")
-        recording.add_mark(mark)
+        return recording
 
     def end(self, room: str) -> Awaitable[None]:
         """The room's recording, if there is one, is complete. Nothing more is heard when this returns; what it gives

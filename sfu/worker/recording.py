@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ from sfu.manifest import (
     Joined,
     Left,
     Mark,
+    Paused,
+    Resumed,
     Started,
     TrackEnded,
     TrackPaused,
@@ -36,10 +39,11 @@ _encoder = msgspec.json.Encoder()
 class Track:
     """The log of one producer: what is not yet handed over, and when the file began (seconds, steady clock)."""
 
-    __slots__ = ("began", "buffer", "file")
+    __slots__ = ("began", "buffer", "file", "peer")
 
-    def __init__(self, file: str, began: float, wall: float) -> None:
+    def __init__(self, file: str, peer: str, began: float, wall: float) -> None:
         self.file = file
+        self.peer = peer
         self.began = began
         self.buffer = bytearray(file_header(wall))
 
@@ -58,6 +62,8 @@ class Recording:
         epoch: str,
         folder: RecordingFolder,
         on_bug: Callable[[Recording], None],
+        paused: bool = False,
+        peers: Iterable[str] | None = None,
     ) -> None:
         self.room = room
         self.id = recording_id
@@ -65,12 +71,16 @@ class Recording:
         self.folder = folder
         self.opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.deaf = False
+        self.paused = paused
+        self.peers = None if peers is None else set(peers)  # who is recorded; None: everybody
         self.unwritten = 0  # bytes that the thread has not written yet
         self.lost: BaseException | None = None  # why something handed over was not written
         self._on_bug = on_bug
         self._wall_offset = time.time() - time.monotonic()
         self.started_at = self.wall()
         self._timeline = bytearray()
+        self._present: set[str] = set()  # of those who are recorded
+        self._logs: Counter[str] = Counter()  # begun, by producer
         self._tracks: dict[str, Track] = {}
         self._ended: list[Track] = []
 
@@ -83,6 +93,37 @@ class Recording:
 
     def begin(self) -> None:
         self.note(Started(at=self.started_at, recording=self.id, room=self.room, epoch=self.epoch))
+        if self.paused:
+            self.note(Paused(at=self.started_at))
+
+    def pause(self) -> bool:
+        """False: it is paused already."""
+        if self.paused:
+            return False
+        self.paused = True
+        self.note(Paused(at=self.wall()))
+        return True
+
+    def resume(self) -> bool:
+        """False: it is not paused."""
+        if not self.paused:
+            return False
+        self.paused = False
+        self.note(Resumed(at=self.wall()))
+        return True
+
+    def record_peer(self, peer: str, recorded: bool) -> bool:
+        """False: that is so already. Who is recorded no more has left, for the recording; who is, joins."""
+        if self.peers is None or recorded == (peer in self.peers):
+            return False
+        if recorded:
+            self.peers.add(peer)
+            return True
+        self.peers.discard(peer)
+        for producer_id in [id for id, track in self._tracks.items() if track.peer == peer]:
+            self.producer_closed(producer_id)
+        self.peer_closed(peer)
+        return True
 
     def note(self, entry: ENTRIES) -> None:
         self._timeline += _encoder.encode(entry)
@@ -110,25 +151,35 @@ class Recording:
 
     # --- Tap ---
 
+    def wants(self, peer: str) -> bool:
+        return not self.paused and self._records(peer)
+
+    def _records(self, peer: str) -> bool:
+        return self.peers is None or peer in self.peers
+
     def peer_opened(self, peer: str, name: str) -> None:
-        if not self.deaf:
+        if not self.deaf and self._records(peer) and peer not in self._present:
+            self._present.add(peer)
             self.note(Joined(at=self.wall(), peer=peer, name=name))
 
     def peer_closed(self, peer: str) -> None:
-        if not self.deaf:
+        if not self.deaf and peer in self._present:
+            self._present.discard(peer)
             self.note(Left(at=self.wall(), peer=peer))
 
     def producer_added(
         self, info: ProducerInfo, codec: dict[str, Any], mime_type: str, payload_type: int, paused: bool
     ) -> None:
-        if self.deaf or info.producer_id in self._tracks:
+        if self.deaf or not self._records(info.peer) or info.producer_id in self._tracks:
             return
         try:
             if PRODUCER_ID.fullmatch(info.producer_id) is None:
                 raise ValueError("a producer's id that is no file name")
             now = time.monotonic()
             wall = now + self._wall_offset
-            track = Track(f"{info.producer_id}.{self.epoch}.rtpdump", now, wall)
+            self._logs[info.producer_id] += 1
+            again = f"-{self._logs[info.producer_id]}" if self._logs[info.producer_id] > 1 else ""
+            track = Track(f"{info.producer_id}{again}.{self.epoch}.rtpdump", info.peer, now, wall)
             self.note(
                 TrackStarted(
                     at=wall,
@@ -165,17 +216,17 @@ class Recording:
             self.note(TrackResumed(at=self.wall(), producer_id=producer_id))
 
     def speaker_changed(self, peer: str | None) -> None:
-        if not self.deaf:
+        if not self.deaf and (peer is None or self._records(peer)):
             self.note(ActiveSpeaker(at=self.wall(), peer=peer))
 
     def rtp(self, producer_id: str, packet: memoryview, now: float) -> None:
         track = self._tracks.get(producer_id)
-        if track is None or self.deaf or len(packet) > MAX_PACKET:
+        if track is None or self.deaf or self.paused or len(packet) > MAX_PACKET:
             return
         append_rtp(track.buffer, packet, now - track.began)
 
     def sender_report(self, producer_id: str, report: bytes) -> None:
         track = self._tracks.get(producer_id)
-        if track is None or self.deaf or len(report) > MAX_PACKET:
+        if track is None or self.deaf or self.paused or len(report) > MAX_PACKET:
             return
         append_rtcp(track.buffer, report, time.monotonic() - track.began)

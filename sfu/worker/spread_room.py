@@ -93,11 +93,15 @@ class SpreadRoom:
             task.exception()  # seen: whoever waits for it has it, too
 
     async def bring_all(self, now: float) -> None:
-        """For the recorder. What cannot be brought is left out."""
-        found = await asyncio.gather(*[self.bring(id, now) for id in list(self.far)], return_exceptions=True)
+        """What the recorder wants. What cannot be brought is left out."""
+        wanted = [id for id, (_, about) in self.far.items() if self.is_recorded(about.peer)]
+        found = await asyncio.gather(*[self.bring(id, now) for id in wanted], return_exceptions=True)
         for error in found:
             if isinstance(error, BaseException):
                 log.warning("producer_not_brought", why=str(error))
+
+    def is_recorded(self, peer: str) -> bool:
+        return any(tap.wants(peer) for tap in self.router.taps)
 
     async def settled(self, producer_id: str) -> PipeProducer | None:
         """The producer of another worker, when it is here, or is on its way."""

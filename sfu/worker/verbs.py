@@ -114,7 +114,25 @@ def close_peer(control: Control, connection: ControlConnection, request: p.Close
 
 @verb(p.StartRecording)
 async def start_recording(control: Control, connection: ControlConnection, request: p.StartRecording) -> Struct:
-    await control.recorder.start(request.room, request.recording)
+    await control.recorder.start(request.room, request.recording, paused=request.paused, peers=request.peers)
+    return Nothing()
+
+
+@verb(p.PauseRecording)
+def pause_recording(control: Control, connection: ControlConnection, request: p.PauseRecording) -> Struct:
+    control.recorder.pause(request.room, request.recording)
+    return Nothing()
+
+
+@verb(p.ResumeRecording)
+def resume_recording(control: Control, connection: ControlConnection, request: p.ResumeRecording) -> Struct:
+    control.recorder.resume(request.room, request.recording)
+    return Nothing()
+
+
+@verb(p.RecordPeer)
+def record_peer(control: Control, connection: ControlConnection, request: p.RecordPeer) -> Struct:
+    control.recorder.record_peer(request.room, request.recording, request.peer, request.recorded)
     return Nothing()
 
 

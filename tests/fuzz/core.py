@@ -53,6 +53,9 @@ class StrictAgenda(Agenda):
 class Tap:
     """A recorder that only listens."""
 
+    def wants(self, peer: str) -> bool:
+        return True
+
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *arguments: None
 

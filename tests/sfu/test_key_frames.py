@@ -141,6 +141,9 @@ def test_a_recorder_asks_for_a_key_frame_and_hears_the_same_numbers_as_a_consume
     heard: list[str] = []
 
     class Recorder:
+        def wants(self, peer: str) -> bool:
+            return True
+
         def __getattr__(self, name: str):
             return lambda *arguments: heard.append(name)
 

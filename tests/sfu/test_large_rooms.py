@@ -17,7 +17,7 @@ import pytest
 from sfu.core.router import LARGE_ROOM, LOUDEST
 from sfu.core.rtcp import Nack
 from sfu.core.rtp import build_rtp, parse_rtp
-from sfu.manifest import Joined, Left
+from sfu.manifest import Joined, Left, TrackStarted
 from sfu.protocol import (
     CloseConsumer,
     ClosePeer,
@@ -29,9 +29,12 @@ from sfu.protocol import (
     OpenPeer,
     OpenRoom,
     PauseProducer,
+    PauseRecording,
     PeerClosed,
     ProducerClosed,
+    RecordPeer,
     ResumeConsumer,
+    ResumeRecording,
     SpeakersChanged,
     StartRecording,
     StopRecording,
@@ -316,6 +319,35 @@ async def test_the_recording_has_those_on_edges(room):
     heard = payloads(packet.data for packet in read_log(log) if not packet.is_rtcp)
     assert all(b == (int.from_bytes(a[:2], "big") + 1).to_bytes(2, "big") * 40 for a, b in itertools.pairwise(heard))
     assert {(one.peer, one.name) for one in entries(folder, Joined)} == {("tina", "Tina"), ("late", "Late")}
+
+
+async def test_of_those_on_edges_only_those_are_recorded_who_may_be_and_nobody_in_a_pause(room, monkeypatch):
+    """What home has nobody for is not brought there, or goes again, and comes when it is to be recorded."""
+    monkeypatch.setattr(spread_room, "IDLE", 0.1)
+    here: dict[str, Any] = {"room": ROOM, "recording": "rec"}
+    await room.clients[0].request(StartRecording(**here, peers=["tina"]))
+    tina, sam = await room.join("tina", 1, "send"), await room.join("sam", 1, "send")
+    ours, his = [await one.produce("camera", vp8_parameters(n)) for n, one in ((1111, tina), (3333, sam))]
+    folder = room.workers[0].recordings / "rec"
+
+    def written(producer: str) -> list[int]:
+        files = [folder / track.file for track in entries(folder, TrackStarted) if track.producer_id == producer]
+        return [len(read_log(file)) if file.exists() else 0 for file in files]
+
+    at_home = room.workers[0].worker.media.routers[ROOM].producers
+    async with sending(tina, Vp8Sender(1111)), sending(sam, Vp8Sender(3333)):
+        await until(lambda: max(written(ours), default=0) > 20, within=8)
+        assert his not in at_home
+        await room.clients[0].request(RecordPeer(**here, peer="sam", recorded=True))
+        await until(lambda: max(written(his), default=0) > 20, within=8)
+        await room.clients[0].request(PauseRecording(**here))
+        await until(lambda: not at_home, within=8)
+        await room.clients[0].request(ResumeRecording(**here))
+        await until(lambda: len(written(ours)) == 2 and written(ours)[1] > 20, within=8)
+        before = written(ours)[0], written(his)[0]
+        await until(lambda: written(ours)[1] > 40, within=8)
+        assert (written(ours)[0], written(his)[0]) == before
+    await room.clients[0].request(StopRecording(**here))
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------

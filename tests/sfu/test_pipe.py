@@ -420,6 +420,9 @@ class Tape:
         self.packets: dict[str, int] = {}
         network.on_tapped = lambda id, packet, now: self.packets.update({id: self.packets.get(id, 0) + 1})
 
+    def wants(self, peer: str) -> bool:
+        return True
+
     def __getattr__(self, name: str) -> Any:
         return lambda *arguments: None
 

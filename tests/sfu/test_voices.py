@@ -257,6 +257,9 @@ def test_a_recorder_hears_every_voice_of_a_large_room_whole(network: FakeNetwork
         def rtp(self, producer_id: str, packet: memoryview, now: float) -> None:
             recorded.setdefault(producer_id, []).append(parse_rtp(packet).sequence_number)
 
+        def wants(self, peer: str) -> bool:
+            return True
+
         def __getattr__(self, name: str):
             return lambda *arguments: None
 
