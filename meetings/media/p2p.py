@@ -6,10 +6,12 @@ decides at one moment whether there is a pair, and numbers the news of it: howev
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import Any
 
 import msgspec
+from redis.exceptions import RedisError
 
 from meetings.errors import Refused
 from meetings.hub import Hub
@@ -17,6 +19,8 @@ from meetings.limits import SIGNALS
 from meetings.media.messages import P2pFailed, P2pSignal
 from meetings.registry import on, on_event, on_join
 from meetings.session import RoomSession
+
+AGAIN_AFTER = 1.0  # seconds
 
 
 async def review(hub: Hub, *, failed: str = "") -> None:
@@ -31,7 +35,16 @@ async def review(hub: Hub, *, failed: str = "") -> None:
 
 def review_soon(hub: Hub, data: dict[str, Any]) -> None:
     if hub.paired or len(hub.sessions) <= 2:
-        hub.hubs.spawn(review(hub), f"pairing in {hub.code}")
+        hub.hubs.spawn(_review_until_done(hub), f"pairing in {hub.code}")
+
+
+async def _review_until_done(hub: Hub) -> None:
+    """A pair that should have ended may not outlive a moment in which Redis was away."""
+    while True:
+        try:
+            return await review(hub)
+        except (RedisError, OSError):
+            await asyncio.sleep(AGAIN_AFTER)
 
 
 @on_event("p2p:changed")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from meetings.limits import SIGNALS
-from meetings.media import recording
+from meetings.media import p2p, recording
 from meetings.media.messages import MAX_SDP
 from meetings.models import Room
 from tests.meetings.media.conftest import Person
@@ -71,6 +73,24 @@ async def test_a_third_person_ends_it_and_its_going_begins_another(two, come):
     again = await tina.client.event("p2p:changed")
     assert again["participants"] == sorted([tina.id, sam.id])
     assert again["pair"] != pair
+
+
+async def test_a_third_person_ends_it_although_redis_is_away_in_that_very_moment(two, come, hubs, world, monkeypatch):
+    tina, sam, _ = two
+    monkeypatch.setattr(p2p, "AGAIN_AFTER", 0.0)
+    hub, asked = hubs.hubs[world.room.code], []
+    pair = hub.live.pair
+
+    async def away_once(**how: Any) -> Any:
+        asked.append(how)
+        if len(asked) == 1:
+            raise RedisConnectionError
+        return await pair(**how)
+
+    monkeypatch.setattr(hub.live, "pair", away_once)
+    await come("sue")
+    await ended(tina, sam, reason="joined")
+    assert len(asked) > 1
 
 
 async def test_who_is_not_one_of_the_two_cannot_signal_and_they_cannot_signal_him(two, come, world, enter):
