@@ -7,7 +7,6 @@ a command, so nothing in it can mean anything.
 from __future__ import annotations
 
 import tempfile
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
+from recordings.lines import one_line
 from recordings.programs import FONT, LOCAL, run
 
 Luma = NDArray[np.uint8]
@@ -28,12 +28,7 @@ NOTHING_TO_DRAW = "Guest"
 
 def clean(name: str) -> str:
     """One line of visible characters."""
-    # Cc: line breaks and NUL; Cf: marks that turn the writing around; Cs: halves of characters; Co, Cn: unassigned.
-    kept = "".join(" " if unicodedata.category(each)[0] in "CZ" else each for each in name[: LONGEST * 4])
-    line = " ".join(kept.split())
-    if len(line) > LONGEST:
-        line = line[: LONGEST - 1].rstrip() + "…"
-    return line or NOTHING_TO_DRAW
+    return one_line(name, LONGEST) or NOTHING_TO_DRAW
 
 
 def draw(wanted: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Luma]:

@@ -41,11 +41,10 @@ def command(stream: Any) -> list[str]:
     return [str(part) for part in ffmpeg.compile(quiet, cmd=ffmpeg_program())]
 
 
-def run(stream: Any, *, timeout: float, cwd: Path | None = None) -> bytes:
+def run(stream: Any, *, timeout: float, cwd: Path | None = None, niceness: int = 0) -> bytes:
     """Run a graph to its end and give what it wrote to its standard output."""
-    done = subprocess.run(
-        command(stream), stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, cwd=cwd, check=False
-    )
+    words = ["nice", "-n", str(niceness), *command(stream)] if niceness else command(stream)
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, cwd=cwd, check=False)
     if done.returncode != 0:
         raise FfmpegFailed(last_words(done.stderr, done.returncode))
     return done.stdout

@@ -1,4 +1,4 @@
-"""What is made of a recording besides its first film, once that one is ready and seen."""
+"""What is made of a recording besides its first film, once that one is ready and seen. docs/recordings.md lists it."""
 
 from __future__ import annotations
 
@@ -13,3 +13,6 @@ def make(recording: Recording, folder: Path, joined: Path) -> None:
     `joined`: the film as it was stored. It goes with the folder's packet logs once this returns; what this raises is
     tried again later.
     """
+    from recordings.outputs.maker import Maker  # brings the decoders, which a web process does without
+
+    Maker(recording, folder, joined).make()

@@ -1,4 +1,4 @@
-"""Look into a composed MP4: its pictures as arrays, its sound as samples."""
+"""Look into a film: its pictures as arrays, its sound as samples. Or shoot one, without the class that it shows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,44 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 
 from recordings.composition import FPS, Rect
-from tests.recordings.synthetic import BEEP, COLOURS, TONES, is_flash, read_bars
+from tests.recordings.synthetic import BEEP, COLOURS, TONES, is_flash, picture, read_bars, sound
 
 RATE = 48000
+
+
+def sound_of(path: Path, **options: str) -> tuple[float, np.ndarray]:
+    """(when it begins, samples of one channel)."""
+    begins, pieces = 0.0, []
+    with av.open(str(path), options=options) as container:
+        for heard in container.decode(audio=0):
+            if not pieces:
+                begins = float(heard.time or 0.0)
+            pieces.append(heard.to_ndarray().mean(axis=0))
+    return begins, np.concatenate(pieces)
+
+
+def shoot(path: Path, name: str, seconds: float, size: tuple[int, int]) -> Path:
+    """An MP4 as composing leaves one: what the camera and the microphone of `name` took, with a key frame each 4 s."""
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        pictures = container.add_stream("libx264", rate=FPS, options={"preset": "superfast", "forced-idr": "1"})
+        pictures.width, pictures.height, pictures.pix_fmt = *size, "yuv420p"
+        voice = container.add_stream("aac", rate=RATE, layout="stereo")
+        for index in range(round(seconds * FPS)):
+            taken = av.VideoFrame.from_ndarray(picture(name, (index + 0.5) / FPS, size), format="yuv420p")
+            taken.pts = index
+            taken.pict_type = PictureType.NONE if index % (4 * FPS) else PictureType.I
+            container.mux(pictures.encode(taken))
+        container.mux(pictures.encode(None))
+        for begin in range(0, round(seconds * RATE), RATE // 10):
+            samples = sound(name, begin / RATE, min(RATE // 10, round(seconds * RATE) - begin)).astype(np.float32)
+            heard = av.AudioFrame.from_ndarray(np.stack([samples, samples]), format="fltp", layout="stereo")
+            heard.sample_rate, heard.pts = RATE, begin
+            container.mux(voice.encode(heard))
+        container.mux(voice.encode(None))
+    return path
 
 
 @dataclass
@@ -42,10 +75,11 @@ class Picture:
 
 
 class Film:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, **options: str) -> None:
+        """`options`: of FFmpeg's demuxer."""
         self.pictures: list[Picture] = []
         self.times: list[float] = []
-        with av.open(str(path)) as container:
+        with av.open(str(path), options=options) as container:
             stream = container.streams.video[0]
             self.size = (stream.width, stream.height)
             self.codecs = (stream.codec_context.name, container.streams.audio[0].codec_context.name)
@@ -57,13 +91,7 @@ class Film:
                 ]
                 self.pictures.append(Picture(*planes))
                 self.times.append(float(frame.time or 0.0))
-        with av.open(str(path)) as container:
-            pieces = []
-            for heard in container.decode(audio=0):
-                if not pieces:
-                    self.sound_begins = float(heard.time or 0.0)
-                pieces.append(heard.to_ndarray().mean(axis=0))
-            self.sound = np.concatenate(pieces)
+        self.sound_begins, self.sound = sound_of(path, **options)
 
     @property
     def duration(self) -> float:
