@@ -26,8 +26,13 @@ class Frame(NamedTuple):
 
 
 class Depayloader(Protocol):
-    """Takes one frame's payloads one by one. `finish` gives the frame and begins anew."""
+    """Takes one frame's payloads one by one. `finish` gives the frame and begins anew.
 
+    `begins_key` says by one payload alone whether a key frame seems to begin in it: a place to begin decoding.
+    """
+
+    @staticmethod
+    def begins_key(payload: bytes) -> bool: ...
     def begins(self, payload: bytes) -> bool: ...
     def add(self, payload: bytes) -> None: ...
     def finish(self) -> tuple[bytes, bool]: ...
@@ -69,6 +74,11 @@ class Vp8:
     def __init__(self) -> None:
         self._parts: list[bytes] = []
 
+    @staticmethod
+    def begins_key(payload: bytes) -> bool:
+        length, begins = vp8_descriptor(payload)
+        return begins and not payload[length] & 1
+
     def begins(self, payload: bytes) -> bool:
         return vp8_descriptor(payload)[1]
 
@@ -95,6 +105,18 @@ class H264:
     def __init__(self) -> None:
         self._nals: list[bytes] = []
         self._fragments: list[bytes] = []
+
+    @classmethod
+    def begins_key(cls, payload: bytes) -> bool:
+        """Parameter sets count, too: browsers send them in front of each key frame, and decoders need them."""
+        kind = payload[0] & 0x1F if payload else 0
+        if kind == cls.STAP_A:
+            kinds = {nal[0] & 0x1F for nal in cls._aggregated(payload)}
+        elif kind == cls.FU_A:
+            kinds = {payload[1] & 0x1F} if len(payload) > 1 and payload[1] & 0x80 else set()
+        else:
+            kinds = {kind}
+        return bool(kinds & {cls.IDR, cls.SPS})
 
     def begins(self, payload: bytes) -> bool:
         if not payload:

@@ -15,6 +15,11 @@ class Vp9:
     def __init__(self) -> None:
         self._parts: list[bytes] = []
 
+    @staticmethod
+    def begins_key(payload: bytes) -> bool:
+        _, begins, spatial = vp9_descriptor(payload)
+        return begins and spatial == 0 and not payload[0] & 0x40  # P: refers to an earlier picture
+
     def begins(self, payload: bytes) -> bool:
         _, begins, spatial = vp9_descriptor(payload)
         return begins and spatial == 0
@@ -78,6 +83,12 @@ class Av1:
     def __init__(self) -> None:
         self._units: list[bytes] = []
         self._fragments: list[bytes] = []
+
+    @classmethod
+    def begins_key(cls, payload: bytes) -> bool:
+        if len(payload) < 2 or payload[0] & 0x80:
+            return False
+        return any(element[:1] and element[0] >> 3 & 15 == cls.SEQUENCE_HEADER for element in cls._elements(payload))
 
     def begins(self, payload: bytes) -> bool:
         if not payload:

@@ -146,21 +146,24 @@ class PacketLog:
                 self.bad += 1
 
 
+def unwrapped(value: int, last: int | None, bits: int) -> int:
+    """Of the numbers that look like `value` once they have wrapped at 2**bits, the nearest to `last`."""
+    if last is None:
+        return value
+    half = 1 << (bits - 1)
+    return last + (value - last + half) % (half << 1) - half
+
+
 class Unwrapper:
     """Turn numbers that wrap at 2**bits into ones that do not, each the nearest to the one before."""
 
     def __init__(self, bits: int, last: int | None = None) -> None:
-        """`last`: where an earlier one has stopped."""
-        self._modulus = 1 << bits
-        self.last = last
+        self._bits = bits
+        self._last = last
 
     def __call__(self, value: int) -> int:
-        if self.last is None:
-            self.last = value
-        else:
-            half = self._modulus >> 1
-            self.last += (value - self.last + half) % self._modulus - half
-        return self.last
+        self._last = unwrapped(value, self._last, self._bits)
+        return self._last
 
 
 class Numbered(NamedTuple):

@@ -1,77 +1,82 @@
 """The pictures of one producer by time: the last one made at or before a moment, decoded only when asked for.
 
-Time only goes forward. What lies between two questions is decoded only as far as needed: a jump begins at the key
-frame before its aim, when that is nearer than where decoding stands.
+They come straight from the packet logs: what a loss has broken is left out, and the picture before it stands. Time only
+goes forward. Decoding begins at the key frame before the first moment that is asked for; if that one is broken, at the
+one before.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
 
 import av
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 
-from recordings.tracks import TrackFile
+from recordings.depayload import DEPAYLOADERS, video_frames
+from recordings.packets import PacketLog, in_order
+from recordings.segments import Camera, Segment, Start
+from recordings.tracks import own
+
+DECODERS = {"video/vp8": "vp8", "video/vp9": "vp9", "video/av1": "libdav1d", "video/h264": "h264"}
+OPTIONS = {"libdav1d": {"max_frame_delay": "1"}}  # a picture at once, not when the next ones have come
+MICROSECOND = Fraction(1, 1_000_000)
+
+Picture = tuple[float, av.VideoFrame]  # (when it was made, seconds after the recording's start; the picture)
 
 
 class Pictures:
-    def __init__(self, files: Sequence[TrackFile]) -> None:
-        self._files = sorted(files, key=lambda file: file.offset)
-        self._index = -1  # of the file that is open
-        self._container: av.container.InputContainer | None = None
-        self._frames: Iterator[av.VideoFrame] = iter(())
-        self._next: tuple[float, av.VideoFrame] | None = None
-        self._shown: tuple[float, av.VideoFrame] | None = None
+    def __init__(self, folder: Path, segment: Segment, cameras: Sequence[Camera]) -> None:
+        self._folder = folder
+        self._segment = segment
+        self._coming = list(cameras)  # one after the other: a second worker went on with a log of its own
+        self._frames: Iterator[Picture] | None = None
+        self._next: Picture | None = None
+        self._shown: Picture | None = None
 
-    def at(self, seconds: float) -> tuple[float, av.VideoFrame] | None:
-        """(when it was made, the picture), seconds after the recording's start."""
-        while (following := self._file_at(seconds)) > self._index:
-            self._open(following)
-        self._jump(seconds)
+    def at(self, seconds: float) -> Picture | None:
+        if self._frames is None and self._coming:
+            self._open(seconds)
         while self._next is not None and self._next[0] <= seconds:
             self._shown = self._next
-            self._next = self._decode()
+            self._next = next(self._frames, None) if self._frames is not None else None
+            if self._next is None and self._coming:
+                self._open(seconds)
         return self._shown
 
-    def _file_at(self, seconds: float) -> int:
-        return bisect_right(self._files, seconds, key=lambda file: file.offset) - 1
+    def _open(self, seconds: float) -> None:
+        """Begin where there is a picture at that moment, or else as early as can be."""
+        camera = self._coming.pop(0)
+        for start in camera.starts:
+            self._frames = self._decoded(camera, start)
+            self._next = next(self._frames, None)
+            if self._next is not None and self._next[0] <= seconds:
+                return
+        if self._next is None and self._coming:
+            self._open(seconds)
 
-    def _open(self, index: int) -> None:
-        self.close()
-        self._index = index
-        container = av.open(str(self._files[index].path), options={"protocol_whitelist": "file"})
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1  # the composer has a process a core already
-        self._container = container
-        self._frames = _readable(container, stream)
-        self._next = self._decode()
+    def _decoded(self, camera: Camera, start: Start) -> Iterator[Picture]:
+        name = DECODERS[camera.mime_type]
+        decoder = av.CodecContext.create(name, "r")
+        assert isinstance(decoder, VideoCodecContext)
+        decoder.thread_count = 1  # several segments are drawn at once already
+        decoder.options = OPTIONS.get(name, {})
+        for packet in self._packets(camera, start):
+            try:
+                for frame in decoder.decode(packet):
+                    yield float((frame.pts or 0) * MICROSECOND), frame
+            except av.FFmpegError:
+                continue  # what cannot be decoded leaves the picture before it standing
 
-    def _jump(self, seconds: float) -> None:
-        if self._next is None or self._container is None:
-            return
-        file = self._files[self._index]
-        index = bisect_right(file.keys, seconds - file.offset) - 1
-        if index < 0 or file.offset + file.keys[index] <= self._next[0]:
-            return
-        stream = self._container.streams.video[0]
-        self._container.seek(round(file.keys[index] * 1000), stream=stream, backward=True)
-        self._frames = _readable(self._container, stream)
-        self._next = self._decode()
-
-    def _decode(self) -> tuple[float, av.VideoFrame] | None:
-        frame = next(self._frames, None)
-        return None if frame is None else (self._files[self._index].offset + float(frame.time or 0.0), frame)
-
-    def close(self) -> None:
-        if self._container is not None:
-            self._container.close()
-        self._container, self._frames, self._next = None, iter(()), None
-
-
-def _readable(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    """Every frame that can be decoded; one that cannot leaves the picture before it standing."""
-    for packet in container.demux(stream):
-        try:
-            yield from packet.decode()
-        except av.FFmpegError:
-            continue
+    def _packets(self, camera: Camera, start: Start) -> Iterator[Packet | None]:
+        log = PacketLog(self._folder / camera.file, start.position)
+        arrived = in_order(own(camera.payload_type, log.read(self._segment.until)), start.timestamp)
+        for frame in video_frames(arrived, DEPAYLOADERS[camera.mime_type]()):
+            packet = Packet(frame.data)
+            made = self._segment.time.at(camera.clock(frame.timestamp, frame.arrival))
+            packet.pts = packet.dts = round(made / MICROSECOND)
+            packet.time_base = MICROSECOND
+            yield packet
+        yield None  # what the decoder still holds

@@ -1,11 +1,11 @@
-"""Draw a stretch of a composition's frames and encode them: `python -m recordings.render JOB NUMBER`.
+"""Draw and encode the pictures of one segment, and mix its sound: `python -m recordings.render FOLDER NUMBER QUALITY`.
 
 A process of its own, without Django, so that several cores work on one class and a decoder that crashes on somebody's
 packets takes nothing with it. It prints how many frames are done; when nobody listens any more, it ends.
 
 Decoding and scaling are FFmpeg's (by PyAV), drawing is copying rows: only a tile with a new picture is touched.
 That is why there is no filter graph here: one would scale and copy all tiles for all frames, and would have to decode
-each camera from its last key frame, which may lie an hour back, for every scene again.
+each camera from its last key frame, which may lie far back, for every scene again.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any
 
 import av
 import ffmpeg
-import msgspec
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from recordings.composition import FPS, HD, Rect, Scene, Size, Tile
+from recordings.composition import FPS, HD, SIZES, Rect, Size, Tile
+from recordings.mix import mix
 from recordings.names import Luma, draw
 from recordings.pictures import Pictures
 from recordings.programs import LOCAL, be_nice, command
-from recordings.tracks import TrackFile
+from recordings.segments import Camera, Segment, Segments
 
 BACKGROUND, EMPTY_TILE = 20, 48  # luma, of 16 to 235
 NEUTRAL = 128  # chroma
@@ -34,37 +34,9 @@ LABEL, LETTERS, SMALL_LETTERS = 18, 40, 22  # pixels at 720p: on a picture; in t
 SMALL_TILE = 400  # pixels wide at 720p: a tile below it gets small letters
 REPORT_EVERY = 15  # frames
 PEAK_RATE = 3_000_000  # bits a second at 720p
-KEY_EVERY = 5 * FPS  # frames: how exactly a player can jump
-
-
-JOB = "job.json"
-
-
-class Job(msgspec.Struct):
-    """What all processes of one composition work from."""
-
-    scenes: list[Scene]
-    tracks: list[TrackFile]
-    duration: float  # seconds
-    parts: list[tuple[int, int]]  # frames [begin, end)
-    folder: Path  # where the parts go
-    preset: str = "veryfast"
-    size: Size = HD
-
-    def part_path(self, number: int) -> Path:
-        return self.folder / f"part-{number:04}.mp4"
-
-    @property
-    def sound_path(self) -> Path:
-        return self.folder / "sound.m4a"
-
-
-def write_job(job: Job) -> None:
-    (job.folder / JOB).write_bytes(msgspec.json.encode(job, enc_hook=str))
-
-
-def read_job(path: Path) -> Job:
-    return msgspec.json.decode(path.read_bytes(), type=Job, dec_hook=lambda kind, value: kind(value))
+PRESET = "veryfast"
+KEY_EVERY = 4  # seconds: how exactly a player can jump, and where a stream of files can be cut
+TIMESCALE = FPS * 512  # of the pictures' track
 
 
 class Canvas:
@@ -161,63 +133,79 @@ def letters(tile: Tile, size: Size) -> int:
     return size.scaled(SMALL_LETTERS if tile.rect.width < size.scaled(SMALL_TILE) else LETTERS)
 
 
-def encoder(job: Job, number: int) -> Any:
+def encoder(path: Path, size: Size) -> Any:
     """H.264 as every browser plays it. Colours are those of the cameras' codecs (BT.601) and say so."""
-    size = job.size
     peak = PEAK_RATE * size.height // HD.height
     pictures = ffmpeg.input(
         "pipe:0", f="rawvideo", pix_fmt="yuv420p", s=f"{size.width}x{size.height}", r=FPS, protocol_whitelist=LOCAL
     )
     return ffmpeg.output(
         pictures,
-        str(job.part_path(number)),
+        str(path),
+        f="mp4",
         vcodec="libx264",
-        preset=job.preset,
+        preset=PRESET,
         crf=24,
         maxrate=peak,
         bufsize=2 * peak,
-        g=KEY_EVERY,
+        g=KEY_EVERY * FPS,
+        force_key_frames=f"expr:gte(t,n_forced*{KEY_EVERY})",
         threads=1,
         pix_fmt="yuv420p",
         colorspace="smpte170m",
         color_primaries="smpte170m",
         color_trc="smpte170m",
         color_range="tv",
-        video_track_timescale=FPS * 512,
+        video_track_timescale=TIMESCALE,
     )
 
 
-def render(job: Job, number: int) -> None:
-    begin, end = job.parts[number]
-    scenes = [scene for scene in job.scenes if scene.begin < end and begin < scene.end]
-    by_producer: dict[str, list[TrackFile]] = {}
-    for track in job.tracks:
-        if track.kind == "video":
-            by_producer.setdefault(track.producer_id, []).append(track)
-    sources = {producer_id: Pictures(files) for producer_id, files in by_producer.items()}
+def sources(folder: Path, segment: Segment) -> dict[str, Pictures]:
+    cameras: dict[str, list[Camera]] = {}
+    for camera in segment.cameras:
+        cameras.setdefault(camera.producer_id, []).append(camera)
+    return {producer_id: Pictures(folder, segment, some) for producer_id, some in cameras.items()}
+
+
+def render(segments: Segments, segment: Segment, quality: str) -> None:
+    """Write a segment's pictures."""
+    size = SIZES[quality]
+    scenes = segment.scenes[quality]
+    pictures = sources(segments.recording, segment)
     tiles = [tile for scene in scenes for tile in scene.tiles]
-    names = draw({(tile.name, size) for tile in tiles for size in (job.size.scaled(LABEL), letters(tile, job.size))})
-    canvas = Canvas(job.size)
-    with subprocess.Popen(command(encoder(job, number)), stdin=subprocess.PIPE) as program:
+    names = draw({(tile.name, height) for tile in tiles for height in (size.scaled(LABEL), letters(tile, size))})
+    canvas = Canvas(size)
+    path = segments.pictures_path(segment.number, quality)
+    unfinished = path.with_name(f".{path.name}.part")
+    with subprocess.Popen(command(encoder(unfinished, size)), stdin=subprocess.PIPE) as program:
         assert program.stdin is not None
         for scene in scenes:
-            canvas.fill(Rect(0, 0, job.size.width, job.size.height), BACKGROUND)
+            canvas.fill(Rect(0, 0, size.width, size.height), BACKGROUND)
             painters = [
-                TilePainter(tile, job.size, sources.get(tile.producer_id) if tile.producer_id else None, names)
+                TilePainter(tile, size, pictures.get(tile.producer_id) if tile.producer_id else None, names)
                 for tile in scene.tiles
             ]
-            for frame in range(max(begin, scene.begin), min(end, scene.end)):
+            for frame in range(scene.begin, scene.end):
                 for painter in painters:
                     painter.paint(canvas, (frame + 0.5) / FPS)
                 program.stdin.write(canvas.buffer)
-                if (frame - begin) % REPORT_EVERY == 0:
-                    print(f"frames={frame - begin}", flush=True)
+                if (frame - segment.begin) % REPORT_EVERY == 0:
+                    print(f"frames={frame - segment.begin}", flush=True)
         program.stdin.close()
     if program.returncode != 0:
         raise SystemExit(f"FFmpeg ended with status {program.returncode}")
-    print(f"frames={end - begin}", flush=True)
+    unfinished.replace(path)
+
+
+def main(folder: str, number: str, quality: str) -> None:
+    segments = Segments(Path(folder))
+    segment = segments.read(int(number))
+    if not segments.sound_path(segment.number).exists():
+        mix(segments, segment)
+    if not segments.pictures_path(segment.number, quality).exists():
+        render(segments, segment, quality)
 
 
 if __name__ == "__main__":
     be_nice()
-    render(read_job(Path(sys.argv[1])), int(sys.argv[2]))
+    main(*sys.argv[1:])

@@ -117,10 +117,12 @@ class Lease:
                 raise LeaseLost
             self._until = until
 
-    def progress(self, percent: int) -> None:
+    def progress(self, done: int, total: int, seconds_left: int | None) -> None:
+        """So many segments are composed."""
+        about = {"progress": 100 * done // total, "segments_done": done, "segments_total": total}
         with self._lock:
             held = Recording.objects.filter(pk=self.pk, state=State.COMPOSING, lease_until=self._until)
-            if held.update(progress=percent) != 1:
+            if held.update(**about, seconds_left=seconds_left) != 1:
                 raise LeaseLost
         announce.state(self.pk)
 
@@ -138,7 +140,7 @@ class Lease:
                     name=names.get(track.peer, "")[:100],
                     kind=track.kind,
                     source=track.source,
-                    file=f"{track.path.parent.name}/{track.path.name}",
+                    file=track.file,
                     offset=track.offset,
                     duration=track.duration,
                 )

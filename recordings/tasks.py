@@ -33,7 +33,6 @@ SWEEP_EVERY = 10.0  # seconds; the schedule stands in apps.py
 EXPIRE_EVERY = 3600.0  # seconds
 UNCLAIMED_KEPT = 7 * 86400.0  # seconds: a database restored from a backup may not know of the latest recordings yet
 UPLOAD_AGAIN = 20.0  # seconds: a storage that comes back has the composition within a minute
-PROGRESS_EVERY = 1.0  # seconds between two looks of the page
 UNKNOWN_FAILURE = "Composing failed for a reason of ours; the log of the Celery worker tells it."
 
 
@@ -79,7 +78,7 @@ def _reason(error: Exception) -> str:
 
 
 def _compose(lease: Lease) -> None:
-    from recordings.compose import TRACKS, compose  # brings the decoders, which a web process does without
+    from recordings.compose import clear, compose  # brings the decoders, which a web process does without
 
     recording = Recording.objects.filter(pk=lease.pk).first()
     if recording is None:  # deleted meanwhile, with its class
@@ -91,7 +90,7 @@ def _compose(lease: Lease) -> None:
     if out.is_file() and recording.tracks.exists():
         lease.uploading_again()  # composed by an earlier try, which could not store it
     else:
-        composed = compose(folder, out, _Progress(lease))
+        composed = compose(folder, out, layout=recording.layout, on_progress=_Progress(lease))
         names = {entry.peer: entry.name for entry in read_timeline(folder) if isinstance(entry, Joined)}
         lease.uploading(composed.tracks, names, composed.duration, composed.gap)
     stored = storage.store(out, storage.key(recording.public_id, film))
@@ -99,22 +98,28 @@ def _compose(lease: Lease) -> None:
     # Stored and verified, and the database says so: only now may the tracks go. The timeline stays, it is small.
     for log_file in folder.glob("*.rtpdump"):
         log_file.unlink(missing_ok=True)
-    shutil.rmtree(folder / TRACKS, ignore_errors=True)
+    clear(folder)
     out.unlink(missing_ok=True)
 
 
 class _Progress:
-    """Into the database and to the room, but not for every frame."""
+    """Into the database and to the room."""
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
-        self._told = (0, 0.0)
+        self._began: tuple[int, float] | None = None  # segments that were done, and when
+        self._told = -1
 
-    def __call__(self, percent: int) -> None:
+    def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if percent > self._told[0] and now - self._told[1] >= PROGRESS_EVERY:
-            self._told = (percent, now)
-            self._lease.progress(percent)
+        if self._began is None:
+            self._began = (done, now)
+        if done == self._told:
+            return
+        self._told = done
+        before, since = self._began
+        left = round((now - since) / (done - before) * (total - done)) if done > before else None
+        self._lease.progress(done, total, left)
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
     folder = world.write()
     percents: list[int] = []
     out = tmp_path_factory.mktemp("out") / "720p.mp4"
-    compose(folder, out, percents.append)
+    compose(folder, out, on_progress=lambda done, of: percents.append(100 * done // of))
     assert percents == sorted(percents)
     assert percents[-1] >= 90
     assert not list(folder.glob("compose-*"))

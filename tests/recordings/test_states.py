@@ -57,8 +57,9 @@ def test_a_composition_goes_through_its_states(recording: Recording) -> None:
     states.recorded(recording.pk)
     lease = states.claim(recording.pk)
     assert lease is not None
-    lease.progress(40)
+    lease.progress(2, 5, 12)
     assert seen(recording).words == "Composing 40 %"
+    assert (recording.segments_done, recording.segments_total, recording.seconds_left) == (2, 5, 12)
     lease.renew()
     lease.uploading([], {}, 61.5)
     assert seen(recording).state == State.UPLOADING
@@ -77,14 +78,14 @@ def test_who_lost_the_lease_moves_nothing(recording: Recording) -> None:
     assert other is not None
     for move in (
         late.renew,
-        lambda: late.progress(99),
+        lambda: late.progress(99, 100, 1),
         lambda: late.uploading([], {}, 1.0),
         lambda: late.failed("late"),
         lambda: late.give_back(1),
     ):
         with pytest.raises(states.LeaseLost):
             move()
-    other.progress(10)
+    other.progress(1, 10, None)
     assert seen(recording).progress == 10
 
 

@@ -23,7 +23,9 @@ from accounts.models import User
 from meetings.models import Room
 from recordings import compose as composing
 from recordings import finishing, states, storage, tasks
-from recordings.models import Composition, Recording, Track
+from recordings.join import join
+from recordings.models import FIRST_QUALITY, Composition, Recording, Track
+from recordings.segments import Segments
 from sfu.manifest import LEASE, MANIFEST, read_manifest
 from tests.database import database_url
 from tests.lectern import wait_until
@@ -107,7 +109,6 @@ def test_a_failing_composition_is_tried_three_times_then_failed_and_its_tracks_a
     assert "recordings" in recording.reason
     assert [countdown for _, countdown in sent] == [0, 15, 30]
     assert len(list(folder.glob("*.rtpdump"))) == 2
-    assert not list(folder.glob("compose-*"))
     assert states.retry(recording.pk)
     tasks.compose_recording(recording.pk)
     assert seen(recording).state == State.READY
@@ -204,8 +205,8 @@ compose_recording({pk})
 
 @pytest.fixture
 def composer(recording: Recording, places: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that composes half a minute of class, as a Celery child does."""
-    synthetic(recording, length=30.0)
+    """A process that composes a class of three segments, as a Celery child does."""
+    synthetic(recording, length=66.0)
     states.recorded(recording.pk)
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED.format(pk=recording.pk)],
@@ -223,22 +224,32 @@ def composer(recording: Recording, places: Path) -> Iterator[subprocess.Popen[by
 
 
 def test_a_composer_killed_in_the_middle_takes_its_helpers_along_and_another_finishes(
-    recording: Recording, composer: subprocess.Popen[bytes]
+    recording: Recording, composer: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wait_until(lambda: seen(recording).progress >= 5, within=60, what="composing has begun")
     folder = recording.folder
-    helpers = drawing(folder)
-    assert helpers
+    segments = Segments(folder)
+    wait_until(lambda: seen(recording).segments_done == 1 and drawing(folder), within=60, what="composing has begun")
+    assert (recording.progress, recording.segments_total) == (33, 3)
+    first = segments.pictures_path(0, FIRST_QUALITY).stat()
     composer.send_signal(signal.SIGKILL)
     composer.wait()
     wait_until(lambda: not drawing(folder), within=10, what="the helpers have ended")
     assert states.take_from_the_dead(timezone.now()) == 0  # its lease still runs
     assert states.take_from_the_dead(timezone.now() + states.LEASE) == 1
+    assert segments.undone(FIRST_QUALITY) == [1, 2], "what was done is kept"
+    kept: list[float] = []
+
+    def looked_at(*arguments: object) -> None:
+        kept.append(segments.pictures_path(0, FIRST_QUALITY).stat().st_mtime)
+        join(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("recordings.compose.join", looked_at)
     tasks.compose_recording(recording.pk)
     assert seen(recording).state == State.READY
-    assert recording.duration == timedelta(seconds=30)
+    assert recording.duration == timedelta(seconds=66)
+    assert kept == [first.st_mtime]
     assert Composition.objects.filter(recording=recording).count() == 1
-    assert not list(folder.glob("compose-*"))
+    assert not segments.path.exists()
 
 
 def drawing(folder: Path) -> list[int]:
@@ -259,21 +270,18 @@ def test_a_composer_that_lost_its_lease_ends_without_a_trace(
 ) -> None:
     synthetic(recording)
     states.recorded(recording.pk)
-    monkeypatch.setattr(tasks, "PROGRESS_EVERY", 0.0)
 
     def steal() -> None:
         Recording.objects.filter(pk=recording.pk).update(lease_until=timezone.now() + timedelta(hours=1))
         connection.close()
 
-    join = composing._join
-
-    def joined_too_late(job: object) -> Path:
+    def joined_too_late(*arguments: object) -> None:
         thief = threading.Thread(target=steal)
         thief.start()
         thief.join()
-        return join(job)  # type: ignore[arg-type]
+        join(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(composing, "_join", joined_too_late)
+    monkeypatch.setattr("recordings.compose.join", joined_too_late)
     tasks.compose_recording(recording.pk)
     assert seen(recording).state == State.COMPOSING  # the other's
     assert not Composition.objects.exists()

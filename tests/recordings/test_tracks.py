@@ -1,25 +1,38 @@
-"""Tracks are made of what is there, by copy, whatever happened to the worker."""
+"""Tracks are read from what is there, whatever happened to the worker."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import av
 import pytest
 
+from recordings.compose import Plan, plan
 from recordings.errors import NothingRecorded
-from recordings.tracks import TrackFile, make_tracks
+from recordings.pictures import Pictures
+from recordings.segments import SECONDS, Segment, Segments
+from recordings.tracks import TrackFile
 from sfu.manifest import TIMELINE
-from tests.recordings.synthetic import BEGAN, DECODERS, SyntheticClass, person, read_bars
+from tests.recordings.synthetic import DECODERS, SyntheticClass, person, read_bars
 
 
-def pictures(track: TrackFile) -> list[tuple[float, int]]:
-    """(seconds after the recording's start, the number that the picture shows)."""
-    with av.open(str(track.path)) as container:
-        return [
-            (track.offset + float(frame.time or 0), read_bars(frame.to_ndarray()[: frame.height]))
-            for frame in container.decode(video=0)
-        ]
+def planned(folder: Path) -> tuple[Plan, list[Segment]]:
+    made = plan(folder)
+    return made, [Segments(folder).read(number) for number in range(made.segments)]
+
+
+def pictures(folder: Path, segment: Segment, producer_id: str) -> list[tuple[float, int, int]]:
+    """(seconds after the recording's start, the number that the picture shows, its width), each once."""
+    source = Pictures(folder, segment, [one for one in segment.cameras if one.producer_id == producer_id])
+    seen: dict[float, tuple[int, int]] = {}
+    for step in range(segment.begin * 10, segment.end * 10):
+        found = source.at(step / 300)
+        if found is not None and found[0] not in seen:
+            seen[found[0]] = (read_bars(found[1].to_ndarray()[: found[1].height]), found[1].width)
+    return [(seconds, *look) for seconds, look in seen.items()]
+
+
+def by_kind(tracks: list[TrackFile]) -> dict[str, TrackFile]:
+    return {track.kind: track for track in tracks}
 
 
 @pytest.fixture
@@ -27,27 +40,28 @@ def world(tmp_path: Path) -> SyntheticClass:
     return SyntheticClass(tmp_path / "recording", 4.0)
 
 
-@pytest.mark.parametrize(("mime_type", "name"), list(DECODERS.items()))
-def test_a_track_is_a_copy_with_the_times_of_the_class(world: SyntheticClass, mime_type: str, name: str) -> None:
-    person(world, "Tina", 1.0, 4.0, mime_type=mime_type)
-    tracks = {track.kind: track for track in make_tracks(world.write()).tracks}
-    with av.open(str(tracks["video"].path)) as container:
-        assert container.streams.video[0].codec_context.name == name
-    seen = pictures(tracks["video"])
+@pytest.mark.parametrize("mime_type", DECODERS)
+def test_pictures_of_every_codec_have_the_times_of_the_class(world: SyntheticClass, mime_type: str) -> None:
+    camera, _ = person(world, "Tina", 1.0, 4.0, mime_type=mime_type)
+    made, [segment] = planned(world.write())
+    seen = pictures(world.folder, segment, camera)
     assert len(seen) == 45
-    for seconds, number in seen:
+    for seconds, number, _ in seen:
         assert seconds == pytest.approx(number / 15 + 0.03, abs=0.003)
+    tracks = by_kind(made.tracks)
     assert tracks["audio"].offset == pytest.approx(1.03, abs=0.003)
     assert tracks["audio"].duration == pytest.approx(3.0, abs=0.03)
+    assert tracks["video"].file == segment.cameras[0].file
 
 
-def test_another_size_of_picture_is_another_file(world: SyntheticClass) -> None:
+def test_another_size_of_picture_leaves_none_out(world: SyntheticClass) -> None:
     world.join(0.0, "Tina")
-    world.camera("Tina", 0.0, 4.0, sizes=lambda at: (320, 180) if at < 1.5 or at >= 3 else (160, 90))
-    tracks = make_tracks(world.write()).tracks
-    assert [(track.width, track.height) for track in tracks] == [(320, 180), (160, 90), (320, 180)]
-    assert [track.offset for track in tracks] == pytest.approx([0.12, 23 / 15 + 0.12, 3.12], abs=0.01)
-    assert {track.producer_id for track in tracks} == {tracks[0].producer_id}
+    camera = world.camera("Tina", 0.0, 4.0, sizes=lambda at: (320, 180) if at < 1.5 or at >= 3 else (160, 90))
+    _, [segment] = planned(world.write())
+    seen = pictures(world.folder, segment, camera)
+    assert [number for _, number, _ in seen] == list(range(len(seen)))
+    assert len(seen) in (58, 59), "the last two come after the end"
+    assert {(number >= 23 and number < 45, width) for _, number, width in seen} == {(False, 320), (True, 160)}
 
 
 def test_what_a_killed_worker_left_is_used_to_the_last_packet(world: SyntheticClass) -> None:
@@ -56,22 +70,22 @@ def test_what_a_killed_worker_left_is_used_to_the_last_packet(world: SyntheticCl
     for log in folder.glob("*.rtpdump"):
         log.write_bytes(log.read_bytes()[:-7])
     (folder / TIMELINE).write_bytes((folder / TIMELINE).read_bytes() + b'{"at": 17000000')
-    material = make_tracks(folder)
-    assert material.duration == pytest.approx(2.6, abs=0.1)
-    assert {track.kind: round(track.duration, 1) for track in material.tracks} == {"video": 2.5, "audio": 2.5}
+    made = plan(folder)
+    assert made.duration == pytest.approx(2.6, abs=0.1)
+    assert {track.kind: round(track.duration, 1) for track in made.tracks} == {"video": 2.5, "audio": 2.5}
 
 
-def test_a_second_worker_goes_on_with_files_of_its_own(world: SyntheticClass) -> None:
+def test_a_second_worker_goes_on_with_logs_of_its_own(world: SyntheticClass) -> None:
     world.join(0.0, "Tina")
     world.camera("Tina", 0.0, 1.5, ended=False)
     world.begin(2.5, epoch="e2")
     world.join(2.5, "Tina")
     world.camera("Tina", 2.6, 4.0, skew=77.0)
-    material = make_tracks(world.write())
-    first, second = material.tracks
+    made = plan(world.write())
+    first, second = made.tracks
     assert first.offset == pytest.approx(0.12, abs=0.01)
     assert second.offset == pytest.approx(2.72, abs=0.01)
-    assert material.last_packets[first.producer_id] == pytest.approx(BEGAN + 1.55, abs=0.05)
+    assert made.gap == pytest.approx(2.5 - 1.55, abs=0.05)
 
 
 def test_retransmissions_of_another_payload_type_are_left_out(world: SyntheticClass) -> None:
@@ -80,7 +94,7 @@ def test_retransmissions_of_another_payload_type_are_left_out(world: SyntheticCl
     [log] = world.folder.glob("*.rtpdump")
     data = bytearray(log.read_bytes())
     log.write_bytes(data + data[data.index(b"\n") + 17 :].replace(b"\x80\x64", b"\x80\x65"))
-    [track] = make_tracks(world.write()).tracks
+    [track] = plan(world.write()).tracks
     assert track.duration == pytest.approx(1.0, abs=0.03)
 
 
@@ -89,7 +103,7 @@ def test_a_codec_that_we_do_not_know_costs_its_track_alone(world: SyntheticClass
     for entry in world.entries:
         if getattr(entry, "mime_type", "") == "video/VP8":
             entry.mime_type = "video/AV2"
-    assert [track.kind for track in make_tracks(world.write()).tracks] == ["audio"]
+    assert [track.kind for track in plan(world.write()).tracks] == ["audio"]
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..", "missing.rtpdump"])
@@ -99,14 +113,16 @@ def test_a_timeline_names_files_of_its_own_folder_alone(world: SyntheticClass, n
     for entry in world.entries:
         if hasattr(entry, "file"):
             entry.file = name
-    assert make_tracks(world.write()).tracks == []
+    assert plan(world.write()).tracks == []
 
 
-def test_tracks_can_be_made_again(world: SyntheticClass) -> None:
+def test_what_was_planned_is_not_planned_again(world: SyntheticClass) -> None:
     person(world, "Tina", 0.0, 1.0)
     folder = world.write()
-    first, again = make_tracks(folder), make_tracks(folder)
-    assert [track.path.name for track in first.tracks] == [track.path.name for track in again.tracks]
+    first, path = plan(folder), Segments(folder).plan_path(0)
+    written = path.stat().st_mtime_ns
+    assert plan(folder) == first
+    assert path.stat().st_mtime_ns == written
 
 
 @pytest.mark.parametrize("timeline", [None, b"", b"\xff\x00garbage\n", b'{"type": "joined"}\n'])
@@ -114,4 +130,31 @@ def test_a_folder_without_a_recording_says_so(tmp_path: Path, timeline: bytes | 
     if timeline is not None:
         (tmp_path / TIMELINE).write_bytes(timeline)
     with pytest.raises(NothingRecorded):
-        make_tracks(tmp_path)
+        plan(tmp_path)
+
+
+# --- while the class goes on -----------------------------------------------------------------------------------------
+
+
+def test_a_key_frame_that_a_loss_has_broken_is_not_begun_with(tmp_path: Path) -> None:
+    """The second segment begins at 32 s: the key frame at 30 s lost a packet, so the one at 25 s is the one."""
+    world = SyntheticClass(tmp_path / "recording", 36.0)
+    world.join(0.0, "Tina")
+    lost: list[int] = []
+
+    def losing(seconds: float, number: int) -> bool:
+        if 30.0 <= seconds < 30.01 and not lost:
+            lost.append(number)
+        return number in lost
+
+    camera = world.camera("Tina", 0.0, 36.0, size=(640, 360), keys=[25.0, 30.0, 34.0], lost=losing)
+    _, segments = planned(world.write())
+    assert SECONDS == 32
+    assert len(segments) == 2
+    before = pictures(world.folder, segments[0], camera)
+    after = pictures(world.folder, segments[1], camera)
+    assert after[0][:2] == before[-1][:2], "what stands at the border stands there for both"
+    assert before[-1][0] == pytest.approx(29.93 + 0.12, abs=0.05)
+    assert [round(seconds, 1) for seconds, _, _ in after[1:]] == pytest.approx(
+        [round(34.12 + index / 15, 1) for index in range(len(after) - 1)]
+    )

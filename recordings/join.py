@@ -1,0 +1,81 @@
+"""Join segments into one MP4 by copy: pictures after pictures, sound after sound, each packet at its own time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+from av.packet import Packet
+
+from recordings.errors import CompositionFailed
+from recordings.render import TIMESCALE
+from recordings.segments import RATE, SECONDS, Segments
+
+WHITELIST = {"protocol_whitelist": "file"}
+
+
+def join(segments: Segments, count: int, quality: str, out: Path) -> None:
+    """The first `count` segments. Raises CompositionFailed where the film is not what was drawn."""
+    unfinished = segments.path / f".{quality}.mp4.joined"
+    try:
+        frames = _join(segments, count, quality, unfinished)
+        _check(unfinished, frames)
+    except av.FFmpegError as error:
+        raise CompositionFailed(f"The segments could not be joined: {error}") from error
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.replace(out)
+
+
+def _join(segments: Segments, count: int, quality: str, out: Path) -> int:
+    frames = 0
+    streams: list[Any] = []
+    shape: list[bytes] = []
+    with av.open(str(out), "w", format="mp4", options={"movflags": "+faststart"}) as film:
+        for number in range(count):
+            segment = segments.read(number)
+            with (
+                av.open(str(segments.pictures_path(number, quality)), options=WHITELIST) as pictures,
+                av.open(str(segments.sound_path(number)), options=WHITELIST) as sound,
+            ):
+                sources = (pictures.streams.video[0], sound.streams.audio[0])
+                if not streams:
+                    streams = [film.add_stream_from_template(source) for source in sources]
+                    streams[0].time_base = sources[0].time_base
+                    shape = [_shape(source) for source in sources]
+                if [_shape(source) for source in sources] != shape:
+                    raise CompositionFailed(f"Segment {number} was encoded in another way than the first.")
+                shifts = (number * SECONDS * TIMESCALE, number * SECONDS * RATE)
+                packets = [
+                    *_shifted(pictures.demux(sources[0]), streams[0], shifts[0]),
+                    *_shifted(sound.demux(sources[1]), streams[1], shifts[1]),
+                ]
+            drawn = sum(packet.stream is streams[0] for packet in packets)
+            if drawn != segment.end - segment.begin:
+                raise CompositionFailed(f"Segment {number} has {drawn} pictures where other ones were drawn.")
+            frames += drawn
+            film.mux(sorted(packets, key=lambda packet: (packet.dts or 0) * (packet.time_base or 0)))
+    return frames
+
+
+def _shifted(packets: Iterator[Packet], stream: Any, ticks: int) -> Iterator[Packet]:
+    for packet in packets:
+        if packet.pts is None or packet.dts is None:
+            continue  # the end
+        packet.pts += ticks
+        packet.dts += ticks
+        packet.stream = stream
+        yield packet
+
+
+def _shape(stream: Any) -> bytes:
+    return bytes(stream.codec_context.extradata or b"")
+
+
+def _check(path: Path, frames: int) -> None:
+    """Read it once, to see that it is whole."""
+    with av.open(str(path), options=WHITELIST) as film:
+        pictures = sum(1 for packet in film.demux(video=0) if packet.pts is not None)
+    if pictures != frames:
+        raise CompositionFailed(f"The composition has {pictures} pictures where {frames} were drawn.")
