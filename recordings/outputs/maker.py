@@ -8,15 +8,17 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from django.db import transaction
 
 from recordings import files, storage
-from recordings.composition import Scene, plan
+from recordings.compose import compose
+from recordings.composition import SIZES, Scene, plan
 from recordings.models import FIRST_QUALITY, Composition, Recording
 from recordings.outputs import chapters, chat, hls, poster, sound, thumbnails, webm
-from recordings.outputs.media import seconds_of
+from recordings.outputs.media import check, seconds_of
 from recordings.timeline import RecordedTime
 from sfu.manifest import read_timeline
 
@@ -32,6 +34,7 @@ class Gone(Exception):
 class Maker:
     def __init__(self, recording: Recording, folder: Path, film: Path) -> None:
         self._recording = recording
+        self._recorded = folder
         self._film = film
         self._folder = folder / OUTPUTS
         self._seconds = seconds_of(film)
@@ -44,6 +47,7 @@ class Maker:
         """Raises the first that went wrong, when all others are done."""
         self._folder.mkdir(exist_ok=True)
         formats = self._recording.formats
+        others = [quality for quality in SIZES if quality in self._recording.qualities and quality != FIRST_QUALITY]
         try:
             self._try(files.CHAPTERS_AS_JSON, self._chapters)
             self._try(files.CHAT_AS_JSON, self._chat)
@@ -52,7 +56,11 @@ class Maker:
             if "m4a" in formats:
                 self._try(files.SOUND, lambda: [sound.make(self._film, self._seconds, self._folder)])
             if "hls" in formats:
-                self._try(files.HLS, self._hls)
+                self._try(files.HLS, lambda: self._hls([]))
+            for quality in others:
+                self._try(files.film(quality), partial(self._sized, quality))
+            if "hls" in formats and others:
+                self._try(f"hls/{others[-1]}.m3u8", lambda: self._hls(others))
             if "webm" in formats:
                 self._try(files.film(FIRST_QUALITY, ".webm"), self._webm)
         except Gone:
@@ -124,8 +132,20 @@ class Maker:
             self._write(files.CHAT_AS_JSON, chat.as_json(written)),
         ]
 
-    def _hls(self) -> list[Path]:
-        return hls.make({FIRST_QUALITY: self._film}, self._seconds, self._folder)
+    def _sized(self, quality: str) -> list[Path]:
+        return [self._other(quality)]
+
+    def _other(self, quality: str) -> Path:
+        """The film in another size; by copy where its segments are composed already."""
+        path = self._folder / files.film(quality)
+        if not path.is_file():
+            compose(self._recorded, path, layout=self._recording.layout, quality=quality)
+            check(path, "mp4", self._seconds, {"h264", "aac"})
+        return path
+
+    def _hls(self, others: list[str]) -> list[Path]:
+        films = {FIRST_QUALITY: self._film, **{quality: self._other(quality) for quality in others}}
+        return hls.make(films, self._seconds, self._folder)
 
     def _webm(self) -> list[Path]:
         return [webm.make(self._film, FIRST_QUALITY, self._seconds, self._folder)]

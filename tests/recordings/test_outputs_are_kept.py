@@ -9,16 +9,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from accounts.models import User
 from meetings.models import ChatMessage, Participant, Room
 from recordings import files, outputs, states, storage
+from recordings.compose import compose
+from recordings.composition import FPS, SIZES, Size
 from recordings.models import Recording
 from recordings.outputs import maker
 from sfu.manifest import Mark
 from tests.recordings.film import shoot
-from tests.recordings.synthetic import BEGAN, SyntheticClass
+from tests.recordings.synthetic import BEGAN, SyntheticClass, person
 from tests.recordings.test_outputs import cues_of
 
 LENGTH = 12.0
@@ -94,6 +97,25 @@ def test_all_that_was_asked_for_is_stored_and_noted_with_what_it_is(
     assert [made.name for made in recorded.films] == ["720p.mp4", "720p.webm"]
     assert not (recorded.folder / maker.OUTPUTS).exists()
     assert film.exists(), "it is its owner's to delete"
+
+
+def test_other_sizes_are_composed_and_hls_has_them_all(ready: Recording) -> None:
+    world = SyntheticClass(ready.folder, 3.0)
+    person(world, "Tina", 0.0, 3.0)
+    film = ready.folder / "720p.mp4"
+    compose(world.write(), film, layout="speaker")
+    ready.qualities, ready.layout = ["1080p", "720p", "360p"], "speaker"
+    outputs.make(wanted(ready, "hls"), ready.folder, film)
+    sizes = {f"{quality}.mp4" for quality in ("360p", "1080p")}
+    streams = {f"hls/{quality}.{end}" for quality in ("360p", "1080p") for end in ("m3u8", "m4s")}
+    assert noted(ready) == ALWAYS | HLS | sizes | streams
+    master = content(ready, "hls/master.m3u8").splitlines()
+    assert [line for line in master if not line.startswith("#")] == ["360p.m3u8", "720p.m3u8", "1080p.m3u8"]
+    for quality in ("360p", "1080p"):
+        with av.open(str(storage.local_path(storage.key(ready.public_id, f"{quality}.mp4")))) as made:
+            pictures = made.streams.video[0]
+            assert Size(pictures.width, pictures.height) == SIZES[quality]
+            assert pictures.frames == 3 * FPS
 
 
 def test_what_nobody_asked_for_and_what_there_is_nothing_of_is_not_made(
