@@ -11,7 +11,10 @@ rmSync(vendor, { recursive: true, force: true });
 mkdirSync(vendor, { recursive: true });
 
 await build({
-  entryPoints: { "mediasoup-client": join(modules, "mediasoup-client/lib/index.js") },
+  entryPoints: {
+    "mediasoup-client": join(modules, "mediasoup-client/lib/index.js"),
+    hls: join(modules, "hls.js/dist/hls.mjs"),
+  },
   bundle: true, format: "esm", target: "es2022", minify: true, legalComments: "linked",
   outdir: vendor, define: { "process.env.DEBUG": "undefined" },
 });
