@@ -107,6 +107,9 @@ class LessonViewSet(InCourseViewSet):
     def get_queryset(self) -> QuerySet[Lesson]:
         return self.in_course(Lesson.objects.visible_to(self.request.user)).select_related("course")
 
+    def perform_destroy(self, instance: Lesson) -> None:
+        services.delete_lesson(instance)
+
 
 @extend_schema_view(list=extend_schema(parameters=[IN_COURSE]))
 class EnrolmentViewSet(InCourseViewSet):

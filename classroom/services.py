@@ -6,7 +6,7 @@ import secrets
 
 from django.contrib.admin.utils import NestedObjects
 from django.db import IntegrityError, router, transaction
-from django.db.models import Model, Q
+from django.db.models import Model, ProtectedError, Q
 from django.utils.text import slugify
 
 from accounts.models import User
@@ -86,6 +86,16 @@ def _keep_a_teacher(enrolment: Enrolment, *, losing: bool) -> None:
     teachers = set(course.enrolments.filter(role=Enrolment.Role.TEACHER).values_list("pk", flat=True))
     if losing and teachers == {enrolment.pk}:
         raise Refused("last_teacher", "A course needs a teacher. Make somebody else one first.")
+
+
+def delete_lesson(lesson: Lesson) -> None:
+    """Refused `protected` where something of it must be kept, such as a recording under legal hold."""
+    try:
+        lesson.delete()
+    except ProtectedError as error:
+        kept = sorted({str(each._meta.verbose_name) for each in error.protected_objects})
+        message = f"The lesson cannot be deleted: a {' and a '.join(kept)} keeps what belongs to it."
+        raise Refused("protected", message) from error
 
 
 def what_goes_with(lesson: Lesson) -> list[tuple[str, int]]:

@@ -268,7 +268,11 @@ def delete_lesson(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     of = taught_course(signed_in(request), slug)
     doomed = get_object_or_404(of.lessons, pk=pk)
     if request.method == "POST":
-        doomed.delete()
+        try:
+            services.delete_lesson(doomed)
+        except services.Refused as refused:
+            messages.error(request, refused.message)
+            return redirect(doomed)
         messages.success(request, f"“{doomed.title}” is deleted.")
         return redirect(of)
     context = {"course": of, "lesson": doomed, "losses": services.what_goes_with(doomed)}

@@ -37,6 +37,15 @@ def env_list(name: str) -> list[str]:
     return [part.strip() for part in env(name).split(",") if part.strip()]
 
 
+def env_addresses(name: str) -> dict[str, str]:
+    """`eu=https://eu.example.net, us=https://us.example.net` as a dict, without slashes at the ends."""
+    pairs = [part.partition("=") for part in env_list(name)]
+    found = {region.strip().lower(): address.strip().rstrip("/") for region, _, address in pairs}
+    if not all(region and address.startswith(("https://", "http://")) for region, address in found.items()):
+        raise SystemExit(f"{name} must be region=https://..., region=https://..., not {env(name)!r}.")
+    return found
+
+
 # --- where state lies ------------------------------------------------------------------------------------------------
 
 DATA_DIR = Path(env("LECTERN_DATA", str(BASE_DIR / "var"))).resolve()
@@ -63,6 +72,8 @@ HTTPS = env_bool("HTTPS")
 LECTERN_DEMO = env_bool("LECTERN_DEMO") if env("LECTERN_DEMO") else None  # None: config.demo decides
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS")
+# What links in mails begin with. The supervisor sets it to what it prints; behind a proxy it is the proxy's address.
+SITE_URL = env("SITE_URL", f"{'https' if HTTPS else 'http'}://{ALLOWED_HOSTS[0]}").rstrip("/")
 
 # --- the application -------------------------------------------------------------------------------------------------
 
@@ -266,6 +277,13 @@ S3_OPTIONS = {
     "max_memory_size": 16 * 1024 * 1024,  # bytes: what is read back to be verified goes to disk above this
     "file_overwrite": True,  # keys are deterministic, so that an upload can be repeated
 }
+
+# recordings/cdn.py tells what they mean
+CDN_BASE_URLS = env_addresses("CDN_BASE_URLS")
+CDN_SECRET = env("CDN_SECRET")
+CDN_REGION_HEADER = env("CDN_REGION_HEADER")
+if CDN_BASE_URLS and not CDN_SECRET:
+    raise SystemExit("CDN_BASE_URLS needs CDN_SECRET, by which the networks check their links.")
 
 STORAGES: dict[str, Any] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": DATA_DIR / "media"}},

@@ -135,6 +135,7 @@ class Supervisor:
         secret = settings.SFU_CONTROL_SECRET
         os.environ.update(SFU_CONTROL_SECRET=secret, LECTERN_DATA=str(settings.DATA_DIR))
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+        os.environ.setdefault("SITE_URL", self.options.links()[0])
         for number, port in enumerate(self.media_ports()):
             environ = {"SFU_WORKER_ID": f"sfu-{number}", "SFU_PORT": str(port)}
             self.start(Child(f"sfu-{number}", lambda: [python, "-m", "sfu"], environ))

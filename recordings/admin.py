@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from recordings import files, services
-from recordings.models import Composition, Recording, Track
+from recordings.models import Composition, LegalHold, Notice, Recording, RecordingPolicy, Track, Viewing
 
 
 class ReadOnly(admin.ModelAdmin):
@@ -52,7 +52,7 @@ class TrackInline(ReadOnlyInline):
 @admin.register(Recording)
 class RecordingAdmin(ReadOnly):
     list_display = ("room", "course_link", "started_at", "length", "state", "progress", "attempts", "short_reason")
-    list_filter = ("state", "started_at", "room__lesson__course")
+    list_filter = ("state", ("hold", admin.EmptyFieldListFilter), "started_at", "room__lesson__course")
     list_select_related = ("room__lesson__course",)
     search_fields = (
         "public_id",
@@ -94,8 +94,11 @@ class RecordingAdmin(ReadOnly):
 
     @admin.action(description="Delete the files of finished recordings now", permissions=["view"])
     def delete_files(self, request: HttpRequest, queryset: QuerySet[Recording]) -> None:
+        held = queryset.exclude(hold=None).count()
         expired = sum(services.expire(recording) for recording in queryset)
         messages.success(request, f"{expired} expired; their files go within a minute.")
+        if held:
+            messages.warning(request, f"{held} left alone: they are under legal hold.")
 
 
 @admin.register(Track)
@@ -122,3 +125,38 @@ class CompositionAdmin(ReadOnly):
             return "–"
         address = reverse("recordings:download", args=[composition.recording.public_id, composition.quality])
         return format_html('<a href="{}">Download</a>', address)
+
+
+@admin.register(RecordingPolicy)
+class RecordingPolicyAdmin(admin.ModelAdmin):
+    list_display = ("course", "keep_days", "mail_students")
+    list_select_related = ("course",)
+    search_fields = ("course__title",)
+    autocomplete_fields = ("course",)
+
+
+@admin.register(LegalHold)
+class LegalHoldAdmin(ReadOnly):
+    """Placed and lifted on the recording's own page."""
+
+    list_display = ("recording", "reason", "placed_by", "placed_at")
+    list_select_related = ("recording__room", "placed_by")
+    search_fields = ("reason", "recording__public_id", "recording__room__title")
+
+
+@admin.register(Viewing)
+class ViewingAdmin(ReadOnly):
+    list_display = ("recording", "user", "first_at", "last_at", "seconds", "furthest")
+    list_select_related = ("recording__room", "user")
+    search_fields = ("user__username", "recording__public_id", "recording__room__title")
+    date_hierarchy = "first_at"
+    list_per_page = 50
+
+
+@admin.register(Notice)
+class NoticeAdmin(ReadOnly):
+    list_display = ("recording", "user", "kind", "sent_at")
+    list_filter = ("kind",)
+    list_select_related = ("recording__room", "user")
+    search_fields = ("user__username", "recording__public_id", "recording__room__title")
+    list_per_page = 50

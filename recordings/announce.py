@@ -14,14 +14,17 @@ from meetings.eventlog import EventLog, body_of, fleeting
 from meetings.hub import Hubs
 from meetings.live import LiveRoom
 from meetings.redis_client import connect, people_in
+from recordings import mails
 from recordings.models import Recording
 
 log = logging.getLogger(__name__)
 
 
 def state(pk: int) -> None:
-    """`recording:status` to everybody who is still in the room."""
+    """`recording:status` to everybody who is still in the room; a mail when it is ready, or has failed."""
     recording = Recording.objects.select_related("room").filter(pk=pk).first()
+    if recording is not None and recording.state in mails.KIND_OF_STATE:
+        mails.tell_of_recording.delay(pk)
     if recording is None or not people_in(recording.room.code):
         return
     data = {"recording_id": recording.public_id, "status": recording.state, "progress": recording.progress}

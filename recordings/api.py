@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import User
-from recordings import files, services, storage
+from recordings import files, links, services, storage
 from recordings.forms import SearchForm
 from recordings.models import Composition, Recording
 
@@ -69,6 +69,7 @@ SEARCH = [
     OpenApiParameter("teacher", str, description="A teacher's username."),
     OpenApiParameter("since", str, description="The first day, YYYY-MM-DD."),
     OpenApiParameter("until", str, description="The last day, YYYY-MM-DD."),
+    OpenApiParameter("state", str, enum=Recording.State.values),
 ]
 
 
@@ -106,5 +107,6 @@ class RecordingViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
             raise exceptions.NotFound("There is no file of that quality.")
         if recording.state != Recording.State.READY:
             raise exceptions.NotFound("There is nothing to download yet, or no more.")
-        url = services.short_link(composition, absolute=request.build_absolute_uri, download=True)
+        link = links.to_one_file(composition, services.filename(composition), download=True)
+        url = request.build_absolute_uri(link)
         return Response({"url": url, "expires_in": storage.LINK_LIVES, "sha256": composition.sha256})

@@ -6,7 +6,7 @@ class RecordingsConfig(AppConfig):
     name = "recordings"
 
     def ready(self) -> None:
-        from recordings import erasure, handlers, tasks  # noqa: F401  importing registers events and signals
+        from recordings import cdn, erasure, handlers, mails, tasks, watching  # noqa: F401  importing registers events and signals
 
         settings.CELERY_BEAT_SCHEDULE["sweep recordings"] = {
             "task": tasks.sweep_recordings.name,
@@ -16,3 +16,16 @@ class RecordingsConfig(AppConfig):
             "task": tasks.expire_recordings.name,
             "schedule": tasks.EXPIRE_EVERY,
         }
+        settings.CELERY_BEAT_SCHEDULE["tell of recordings that nobody was told of"] = {
+            "task": mails.sweep_notices.name,
+            "schedule": mails.SWEEP_EVERY,
+        }
+        settings.CELERY_BEAT_SCHEDULE["forget who watched"] = {
+            "task": watching.forget_who_watched.name,
+            "schedule": watching.DAILY,
+        }
+        if settings.CDN_BASE_URLS:
+            settings.CELERY_BEAT_SCHEDULE["ask the delivery networks"] = {
+                "task": cdn.ask_networks.name,
+                "schedule": cdn.ASK_EVERY,
+            }

@@ -1,4 +1,5 @@
-"""Recordings (what a user sees), their tracks (one producer's file) and compositions (one file made of the tracks)."""
+"""Recordings (what a user sees), their tracks (one producer's file) and compositions (one file made of the tracks);
+how long they are kept, who was told of them, and who has watched them."""
 
 from __future__ import annotations
 
@@ -6,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 
-from classroom.models import Enrolment
+from classroom.models import Course, Enrolment
 from meetings.models import Room
 from recordings import files
 
@@ -143,11 +145,24 @@ class Recording(models.Model):
     @property
     def length(self) -> str:
         """h:mm:ss or m:ss; empty while it is not known."""
-        if self.duration is None:
+        return "" if self.duration is None else clock(self.duration.total_seconds())
+
+    @property
+    def time_left(self) -> str:
+        """Of the composition, in a few words; empty while it is not known."""
+        if self.seconds_left is None:
             return ""
-        minutes, seconds = divmod(round(self.duration.total_seconds()), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+        if self.seconds_left < 60:
+            return f"{self.seconds_left} seconds"
+        minutes = round(self.seconds_left / 60)
+        return "1 minute" if minutes == 1 else f"{minutes} minutes"
+
+
+def clock(length: float) -> str:
+    """Seconds as h:mm:ss or m:ss."""
+    minutes, seconds = divmod(round(length), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 UNFINISHED = frozenset(
@@ -202,3 +217,84 @@ class Composition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.recording} {self.name}"
+
+
+class RecordingPolicy(models.Model):
+    """What a course says of its recordings. One without a row says what the site says."""
+
+    course = models.OneToOneField(Course, on_delete=models.CASCADE, related_name="recording_policy")
+    keep_days = models.PositiveIntegerField(
+        "days that recordings are kept", null=True, blank=True, validators=[MaxValueValidator(36500)]
+    )  # None: as the site keeps them; 0: for ever
+    mail_students = models.BooleanField(
+        "tell students by mail", default=False, help_text="Teachers are told in any case when a recording is ready."
+    )
+
+    class Meta:
+        verbose_name_plural = "recording policies"
+
+    def __str__(self) -> str:
+        return f"Recordings of {self.course}"
+
+
+class LegalHold(models.Model):
+    """While it stands, the recording neither expires nor goes with its lesson or course: the database refuses."""
+
+    recording = models.OneToOneField(Recording, on_delete=models.PROTECT, related_name="hold")
+    reason = models.CharField(max_length=500)
+    placed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    placed_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"Legal hold on {self.recording}"
+
+
+class Viewing(models.Model):
+    """Somebody watched a recording on a day. After ANALYTICS_RETENTION_DAYS it is told of nobody any more."""
+
+    recording = models.ForeignKey(Recording, on_delete=models.CASCADE, related_name="viewings")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    day = models.DateField()
+    first_at = models.DateTimeField(auto_now_add=True)
+    last_at = models.DateTimeField(auto_now=True)
+    seconds = models.PositiveIntegerField(default=0, help_text="of the film that were played")
+    furthest = models.PositiveIntegerField(default=0, help_text="seconds: the latest moment of the film that was seen")
+
+    class Meta:
+        ordering = ["-first_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["recording", "user", "day"], name="one_viewing_a_person_and_day")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.recording} on {self.day}"
+
+    @property
+    def played(self) -> str:
+        return clock(self.seconds)
+
+    @property
+    def reached(self) -> str:
+        return clock(self.furthest)
+
+
+class Notice(models.Model):
+    """A mail to one person about one recording: a row is a claim to send it, so that it is sent once."""
+
+    class Kind(models.TextChoices):
+        READY = "ready", "Ready"
+        FAILED = "failed", "Failed"
+
+    recording = models.ForeignKey(Recording, on_delete=models.CASCADE, related_name="notices")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=6, choices=Kind.choices)
+    claimed_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["recording", "user", "kind"], name="one_notice_a_person_and_kind")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} to {self.user}: {self.recording}"

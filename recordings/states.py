@@ -232,5 +232,8 @@ def retry(pk: int) -> bool:
 
 
 def expire(pk: int) -> bool:
-    """Its time is over. What is stored of it goes after the commit, by the task that asked."""
-    return _move(pk, (State.READY, State.FAILED), state=State.EXPIRED, reason="", lease_until=None)
+    """Its time is over, and nobody holds it. What is stored of it goes after the commit, by the task that asked."""
+    with transaction.atomic():
+        Recording.objects.select_for_update().filter(pk=pk).first()  # a hold that is being placed is waited for
+        unheld = Q(hold=None)
+        return _move(pk, (State.READY, State.FAILED), unheld, state=State.EXPIRED, reason="", lease_until=None)

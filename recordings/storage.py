@@ -1,11 +1,13 @@
 """Where compositions are kept: the storage `recordings`, local files or S3. Stored counts only when it was read back.
 
-Keys follow from the recording and the file's name alone, so an upload that was cut off is repeated over itself.
+Keys follow from the recording and the file's name alone, so an upload that was cut off is repeated over itself. S3 gets
+what is above 8 MB in parts, and a checksum with each (django-storages, boto3).
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -14,9 +16,12 @@ from django.core.files import File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.utils.http import content_disposition_header
 
+from recordings import files
+
 LINK_LIVES = 300  # seconds
 CHUNK = 1024 * 1024  # bytes
 ASK_LATER = {408, 429}  # HTTP: the request took too long, or came too soon
+READ_AGAIN = 3  # times in a row that a connection may break while an object is read
 
 
 class NotStored(Exception):
@@ -58,15 +63,16 @@ def _store(path: Path, key: str) -> Stored:
     with path.open("rb") as source:
         size, sha256 = digest(source)
         source.seek(0)
-        saved = storage.save(key, File(source, name=Path(key).name))
+        content = File(source, name=Path(key).name)
+        content.content_type = files.content_type_of(key)  # type: ignore[attr-defined]  # S3 is told
+        saved = storage.save(key, content)
     if saved != key:
         storage.delete(saved)
         raise NotStored(f"The storage chose another name than {key}.")
     if storage.size(key) != size:
         raise NotStored("The storage holds another size than was sent.")
-    with storage.open(key, "rb") as kept:
-        if digest(kept) != (size, sha256):
-            raise NotStored("The storage gives back other bytes than were sent.")
+    if digest(blocks(key)) != (size, sha256):
+        raise NotStored("The storage gives back other bytes than were sent.")
     return Stored(key, size, sha256)
 
 
@@ -85,12 +91,58 @@ def _of_an_object_store(error: Exception) -> NotStored | StorageAway | None:
     return None
 
 
-def digest(file: IO[bytes] | File[Any]) -> tuple[int, str]:
+def digest(content: IO[bytes] | File[Any] | Iterable[bytes]) -> tuple[int, str]:
     size, sha256 = 0, hashlib.sha256()
-    while chunk := file.read(CHUNK):
-        size += len(chunk)
-        sha256.update(chunk)
+    pieces = iter(lambda: content.read(CHUNK), b"") if hasattr(content, "read") else content
+    for piece in pieces:
+        size += len(piece)
+        sha256.update(piece)
     return size, sha256.hexdigest()
+
+
+def blocks(key: str) -> Iterator[bytes]:
+    """A file piece by piece, without a temporary one. Raises FileNotFoundError, and what the store's client raises."""
+    path = local_path(key)
+    if path is None:
+        yield from _blocks_of_an_object(key)
+        return
+    with path.open("rb") as file:
+        while piece := file.read(CHUNK):
+            yield piece
+
+
+def _blocks_of_an_object(key: str) -> Iterator[bytes]:
+    """A connection that breaks is followed by another, which goes on from there."""
+    from botocore import exceptions as boto  # local files do without it
+
+    storage: Any = recordings_storage()
+    client, size = storage.connection.meta.client, storage.size(key)
+    at = broken = 0
+    while at < size:
+        try:
+            answer = client.get_object(Bucket=storage.bucket_name, Key=key, Range=f"bytes={at}-")
+            for piece in answer["Body"].iter_chunks(CHUNK):
+                at, broken = at + len(piece), 0
+                yield piece
+        except (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError):
+            broken += 1
+            if broken > READ_AGAIN:
+                raise
+
+
+def read_text(key: str, at_most: int) -> str:
+    """A small file. Raises FileNotFoundError, StorageAway, and ValueError for one that is larger or no text."""
+    text = bytearray()
+    try:
+        for piece in blocks(key):
+            text += piece
+            if len(text) > at_most:
+                raise ValueError(f"{key} has more than {at_most} bytes")
+    except Exception as error:
+        if (told := _of_an_object_store(error)) is not None:
+            raise told from error
+        raise
+    return text.decode()
 
 
 def local_path(key: str) -> Path | None:

@@ -12,16 +12,14 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 from celery import shared_task
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.db.models import Q
 from django.utils import timezone
 
-from recordings import announce, files, finishing, states, storage
+from recordings import announce, files, finishing, keeping, states, storage
 from recordings.errors import CompositionFailed, NothingRecorded, StillRecording
 from recordings.models import FIRST_QUALITY, UNFINISHED, Composition, Recording
 from recordings.states import Lease, LeaseLost
@@ -170,16 +168,10 @@ def sweep_recordings() -> None:
 
 @shared_task
 def expire_recordings() -> int:
-    """Delete what is older than RECORDING_RETENTION_DAYS (0: keep for ever) -> how many recordings."""
-    days = settings.RECORDING_RETENTION_DAYS
+    """Delete what is older than its course or the site keeps recordings -> how many recordings."""
     expired = 0
-    if days > 0:
-        before = timezone.now() - timedelta(days=days)
-        old = Recording.objects.filter(state__in=(Recording.State.READY, Recording.State.FAILED))
-        for pk in old.filter(Q(stopped_at__lt=before) | Q(stopped_at=None, started_at__lt=before)).values_list(
-            "pk", flat=True
-        ):
-            expired += states.expire(pk)
+    for pk in keeping.too_old(timezone.now()).values_list("pk", flat=True):
+        expired += states.expire(pk)
     # Also of those that expired before, when the storage was away.
     for composition in Composition.objects.filter(recording__state=Recording.State.EXPIRED):
         try:

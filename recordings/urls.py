@@ -1,18 +1,25 @@
-"""/recordings/. The address of the file itself ends with its quality: 720p today."""
+"""/recordings/. The address of a film ends with its quality; `files` are what docs/recordings.md lists."""
 
 from django.urls import path
 
-from recordings import views
+from recordings import giving, staff, views
 
 app_name = "recordings"
 
 urlpatterns = [
     path("", views.recordings, name="list"),
+    path("zip/", giving.archive, name="zip"),
+    path("retry/", staff.retry_many, name="retry_many"),
+    path("storage/", staff.stored, name="storage"),
     path("lesson/<int:pk>/", views.lesson, name="lesson"),
-    path("file/<str:token>/", views.file, name="file"),
+    path("course/<slug:slug>/", views.course, name="course"),
     path("<slug:public_id>/", views.detail, name="detail"),
     path("<slug:public_id>/state/", views.state, name="state"),
     path("<slug:public_id>/retry/", views.retry, name="retry"),
-    path("<slug:public_id>/download/<slug:quality>/", views.download, name="download"),
-    path("<slug:public_id>/watch/<slug:quality>/", views.watch, name="watch"),
+    path("<slug:public_id>/watched/", views.watched, name="watched"),
+    path("<slug:public_id>/hold/", staff.hold, name="hold"),
+    path("<slug:public_id>/release/", staff.release, name="release"),
+    path("<slug:public_id>/download/<slug:quality>/", giving.download, name="download"),
+    path("<slug:public_id>/watch/<slug:quality>/", giving.watch, name="watch"),
+    path("<slug:public_id>/files/<path:name>", giving.file, name="file"),
 ]

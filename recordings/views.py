@@ -1,4 +1,4 @@
-"""Pages of recordings: find, watch, follow the composing, download, try again.
+"""Pages of recordings: find, watch, follow the composing, try again, and what a course says of them all.
 
 A recording that is not yours to see is 404, as if it were not there; one that you may only watch is 403 to download.
 """
@@ -9,20 +9,21 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
+from django.db.models import Sum, prefetch_related_objects
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.models import User
-from classroom.models import Lesson
-from recordings import files, services, storage
-from recordings.forms import SearchForm
-from recordings.models import Composition, Recording
-from recordings.ranges import stream
+from classroom.models import Course, Enrolment, Lesson
+from recordings import files, keeping, playing, services, watching
+from recordings.forms import HoldForm, PolicyForm, SearchForm
+from recordings.giving import may_manage, visible
+from recordings.models import Composition, LegalHold, Recording, RecordingPolicy
 
 A_PAGE = 25
+VIEWERS = 100  # the latest ones that staff are shown
 OF_A_LESSON = 20  # the latest ones on the lesson's page
 
 
@@ -30,21 +31,6 @@ def signed_in(request: HttpRequest) -> User:
     """The user of a view behind `login_required`."""
     assert isinstance(request.user, User)
     return request.user
-
-
-def visible(request: HttpRequest, public_id: str) -> Recording:
-    found = Recording.objects.visible_to(request.user).select_related("room__lesson__course", "room__created_by")
-    return get_object_or_404(found, public_id=public_id)
-
-
-def may_manage(request: HttpRequest, recording: Recording) -> bool:
-    return Recording.objects.managed_by(request.user).filter(pk=recording.pk).exists()
-
-
-def ready_composition(recording: Recording, quality: str) -> Composition:
-    if recording.state != Recording.State.READY:
-        raise Http404("There is nothing to play yet, or no more.")
-    return get_object_or_404(Composition, recording=recording, name=files.film(quality))
 
 
 @login_required
@@ -61,6 +47,8 @@ def recordings(request: HttpRequest) -> HttpResponse:
         "form": form,
         "is_search": any(value for name, value in request.GET.items() if name != "page"),
         "managed": managed,
+        "any_failed": any(each.pk in managed and each.state == Recording.State.FAILED for each in page),
+        "any_ready": any(each.pk in managed and each.state == Recording.State.READY for each in page),
     }
     return render(request, "recordings/list.html", context)
 
@@ -80,14 +68,30 @@ def state(request: HttpRequest, public_id: str) -> HttpResponse:
 
 
 def _about(request: HttpRequest, recording: Recording) -> dict[str, object]:
-    return {
+    manages, user = may_manage(request, recording), signed_in(request)
+    prefetch_related_objects([recording], "compositions")
+    hold = LegalHold.objects.filter(recording=recording).select_related("placed_by").first()
+    about: dict[str, object] = {
         "recording": recording,
         "films": recording.films,
-        "may_manage": may_manage(request, recording),
+        "may_manage": manages,
         "people": sorted({track.name for track in recording.tracks.all() if track.name}),
         "lesson": recording.room.lesson,
         "course": recording.room.lesson.course if recording.room.lesson else None,
+        "media": playing.media_of(recording),
+        "poster": playing.address_of(recording, files.POSTER),
+        "captions": playing.captions_of(recording),
+        "speeds": playing.SPEEDS,
+        "keys": playing.KEYS,
+        "hold": hold,
+        "kept_until": keeping.kept_until(recording),
     }
+    if manages:
+        about["viewings"] = recording.viewings.count()
+    if user.is_site_staff:
+        about["viewers"] = recording.viewings.select_related("user")[:VIEWERS]
+        about["hold_form"] = HoldForm(label_suffix="")
+    return about
 
 
 @login_required
@@ -114,42 +118,30 @@ def retry(request: HttpRequest, public_id: str) -> HttpResponse:
 
 
 @login_required
-@require_safe
-def download(request: HttpRequest, public_id: str, quality: str) -> HttpResponseBase:
+@require_POST
+def watched(request: HttpRequest, public_id: str) -> HttpResponse:
+    """The player tells how far somebody is."""
     recording = visible(request, public_id)
-    if not may_manage(request, recording):
-        raise PermissionDenied("Only staff and the course's teachers can download recordings.")
-    return give(request, ready_composition(recording, quality), download=True)
+    form = watching.WatchedForm(request.POST)
+    if not form.is_valid():
+        return HttpResponse(status=400)
+    watching.note(recording, signed_in(request), **form.cleaned_data)
+    return HttpResponse(status=204)
 
 
 @login_required
-@require_safe
-def watch(request: HttpRequest, public_id: str, quality: str) -> HttpResponseBase:
-    """What the player plays, range by range."""
-    return give(request, ready_composition(visible(request, public_id), quality), download=False)
-
-
-@require_safe
-def file(request: HttpRequest, token: str) -> HttpResponseBase:
-    """A short-lived signed link, for those who have no session: it was given after the access check."""
-    found = services.composition_of_link(token)
-    if found is None:
-        raise Http404("The link is too old, or was never given.")
-    return give(request, found[0], download=found[1])
-
-
-def give(request: HttpRequest, composition: Composition, *, download: bool) -> HttpResponseBase:
-    name = services.filename(composition)
-    path = storage.local_path(composition.key)
-    if path is None:
-        return redirect(storage.signed_link(composition.key, name, composition.content_type, download=download))
-    if not path.is_file():
-        raise Http404("The file is not where it was stored.")
-    return stream(
-        request,
-        path,
-        content_type=composition.content_type,
-        filename=name,
-        download=download,
-        etag=composition.sha256,
-    )
+@require_http_methods(["GET", "HEAD", "POST"])
+def course(request: HttpRequest, slug: str) -> HttpResponse:
+    """What a course says of its recordings: how long they are kept, and who is told."""
+    user = signed_in(request)
+    of = get_object_or_404(Course.objects.visible_to(user), slug=slug)
+    if not (user.is_site_staff or of.role_of(user) == Enrolment.Role.TEACHER):
+        raise PermissionDenied("Only staff and the course's teachers can do this.")
+    policy = RecordingPolicy.objects.filter(course=of).first() or RecordingPolicy(course=of)
+    form = PolicyForm(user, request.POST or None, instance=policy)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, "Saved.")
+        return redirect("recordings:course", slug)
+    size = Composition.objects.filter(recording__room__lesson__course=of).aggregate(size=Sum("size"))["size"] or 0
+    return render(request, "recordings/course.html", {"form": form, "course": of, "size": size})

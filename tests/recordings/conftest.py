@@ -36,10 +36,12 @@ def places(settings: LazySettings, tmp_path: Path) -> Path:
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     """What was sent to Celery: (recording, countdown). The broker is away, and so is the room's Redis."""
+    from recordings.mails import tell_of_recording
     from recordings.tasks import compose_recording
 
     tasks: Sent = []
     monkeypatch.setattr(compose_recording, "apply_async", lambda args, countdown=0: tasks.append((args[0], countdown)))
+    monkeypatch.setattr(tell_of_recording, "delay", lambda pk: None)
     monkeypatch.setattr("recordings.announce.people_in", lambda code: set())
     return tasks
 

@@ -1,0 +1,56 @@
+"""What the player of a recording needs to know: the addresses of what there is."""
+
+from __future__ import annotations
+
+import re
+
+from django.urls import reverse
+
+from recordings import files, links
+from recordings.models import Recording
+
+SPEEDS = ("0.5", "0.75", "1", "1.25", "1.5", "1.75", "2")
+KEYS = (  # static/js/player/keys.js
+    ("Space", "play, pause"),
+    ("← →", "5 seconds back, on"),
+    ("J L", "10 seconds back, on"),
+    ("< >", "slower, faster"),
+    ("M", "sound"),
+    ("C", "captions"),
+    ("F", "full screen"),
+)
+CAPTIONS = re.compile(r"captions(?:-([a-z]{2,3}))?\.vtt")
+
+
+def address_of(recording: Recording, name: str) -> str:
+    """Empty: there is no such file."""
+    there = any(each.name == name for each in recording.compositions.all())
+    return links.address_of(recording.public_id, name) if there else ""
+
+
+def media_of(recording: Recording) -> dict[str, object]:
+    """As static/js/player/main.js reads it."""
+    films = [
+        {"quality": film.quality, "url": reverse("recordings:watch", args=[recording.public_id, film.quality])}
+        for film in recording.films
+        if film.name == files.film(film.quality)
+    ]
+    return {
+        "id": recording.public_id,
+        "films": films,
+        "hls": address_of(recording, files.HLS),
+        "thumbnails": address_of(recording, files.THUMBNAILS),
+        "chapters": address_of(recording, files.CHAPTERS_AS_JSON),
+        "chat": address_of(recording, files.CHAT_AS_JSON),
+        "watched": reverse("recordings:watched", args=[recording.public_id]),
+    }
+
+
+def captions_of(recording: Recording) -> list[dict[str, str]]:
+    """Language (empty where it is not told) and address."""
+    found = [(CAPTIONS.fullmatch(each.name), each.name) for each in recording.compositions.all()]
+    return [
+        {"language": match[1] or "", "address": links.address_of(recording.public_id, name)}
+        for match, name in found
+        if match is not None
+    ]
