@@ -12,6 +12,7 @@ from meetings.models import ChatMessage
 from recordings.lines import one_line
 from recordings.outputs.webvtt import Cue, escaped, webvtt
 from recordings.timeline import RecordedTime
+from sfu.manifest import ENTRIES, Joined
 
 SHOWN = 6.0  # seconds that a message stands beside the film
 LONGEST_NAME = 40  # characters
@@ -20,8 +21,11 @@ LONGEST_LINE = 500  # characters of a message in WebVTT; JSON has all of it
 Message = dict[str, Any]  # docs/recordings.md
 
 
-def messages(room_pk: int, time: RecordedTime, duration: float) -> list[Message]:
-    """In the order of writing, without what was deleted, and without what was written while nothing was recorded."""
+def messages(room_pk: int, entries: Iterable[ENTRIES], time: RecordedTime, duration: float) -> list[Message]:
+    """In the order of writing. Left out is what was deleted, what was written while nothing was recorded, and what was
+    written by somebody who is not in the recording: whoever did not agree, and students where teachers are recorded.
+    """
+    people = {entry.peer for entry in entries if isinstance(entry, Joined)}
     since = datetime.fromtimestamp(time.started_at, UTC)
     written = ChatMessage.objects.filter(room_id=room_pk, deleted_at=None, sent_at__gte=since)
     found = []
@@ -30,7 +34,7 @@ def messages(room_pk: int, time: RecordedTime, duration: float) -> list[Message]
         seconds = time.at(moment)
         if seconds >= duration:
             break
-        if not time.is_paused(moment):
+        if message.participant.public_id in people and not time.is_paused(moment):
             about = on_the_wire(message, message.participant)
             del about["client_id"]  # the sender's own
             found.append({"seconds": round(seconds, 3), **about})

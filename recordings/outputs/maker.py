@@ -124,7 +124,7 @@ class Maker:
         ]
 
     def _chat(self) -> list[Path]:
-        written = chat.messages(self._recording.room_id, self._time, self._seconds)
+        written = chat.messages(self._recording.room_id, self._entries, self._time, self._seconds)
         if not written:
             return []
         return [

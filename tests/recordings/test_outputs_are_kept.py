@@ -53,12 +53,12 @@ def recorded(ready: Recording) -> Recording:
 
 @pytest.fixture
 def writes(room: Room, tina: User) -> Callable[..., ChatMessage]:
-    author = Participant.objects.create(room=room, user=tina, name="Tina", role="host", public_id="p1")
+    author = Participant.objects.create(room=room, user=tina, name="Tina", role="host", public_id="p-Tina")
 
     def write(seconds: float, message: str = "hello", **fields: Any) -> ChatMessage:
         return ChatMessage.objects.create(
             room=room,
-            participant=author,
+            participant=fields.pop("participant", author),
             public_id=f"m{ChatMessage.objects.count()}",
             message=message,
             sent_at=datetime.fromtimestamp(BEGAN, UTC) + timedelta(seconds=seconds),
@@ -217,12 +217,24 @@ def test_the_chat_stands_at_its_place_in_the_film_without_what_was_deleted(
     ]
 
 
+def test_who_is_not_in_the_recording_is_not_in_its_chat(
+    recorded: Recording, film: Path, writes: Callable[..., ChatMessage], sam: User
+) -> None:
+    """He did not agree to it, or only teachers are recorded: then the timeline does not know of him."""
+    writes(2.0, "hello")
+    left_out = Participant.objects.create(room=recorded.room, user=sam, name="Sam", public_id="p-Sam")
+    writes(3.0, "I am not here", participant=left_out)
+    outputs.make(recorded, recorded.folder, film)
+    assert [one["message"] for one in json.loads(content(recorded, "chat.json"))["messages"]] == ["hello"]
+
+
 def test_what_was_written_during_a_pause_is_left_out(
     ready: Recording, film: Path, writes: Callable[..., ChatMessage]
 ) -> None:
     from sfu.manifest import Paused, Resumed
 
     world = SyntheticClass(ready.folder, LENGTH + 30)
+    world.join(0.0, "Tina")
     world.note(Paused(at=4.0))
     world.note(Resumed(at=34.0))
     world.write()
