@@ -9,5 +9,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 pages = get_asgi_application()
 
 from meetings.routing import websocket_urlpatterns  # noqa: E402  needs the apps to be loaded
+from recordings.live.serve import LiveFiles  # noqa: E402
 
-application = ProtocolTypeRouter({"http": pages, "websocket": URLRouter(websocket_urlpatterns)})
+application = ProtocolTypeRouter({"http": LiveFiles(pages), "websocket": URLRouter(websocket_urlpatterns)})

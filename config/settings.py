@@ -50,6 +50,8 @@ def env_addresses(name: str) -> dict[str, str]:
 
 DATA_DIR = Path(env("LECTERN_DATA", str(BASE_DIR / "var"))).resolve()
 RECORDINGS_DIR = DATA_DIR / "recordings"
+STREAMS_DIR = DATA_DIR / "streams"  # packets for live streams, read at once and thrown away
+LIVE_DIR = DATA_DIR / "live"  # what viewers get
 DATA_DIR.mkdir(parents=True, exist_ok=True)
 
 
@@ -263,6 +265,7 @@ ANALYTICS_RETENTION_DAYS = env_int("ANALYTICS_RETENTION_DAYS", 90)  # after them
 # --- recordings ------------------------------------------------------------------------------------------------------
 
 RECORDING_RETENTION_DAYS = env_int("RECORDING_RETENTION_DAYS", 30)
+STREAM_TO_PRIVATE = env_bool("STREAM_TO_PRIVATE")  # may a stream be pushed to an RTMP server of this network?
 S3_BUCKET = env("S3_BUCKET")
 S3_OPTIONS = {
     "endpoint_url": env("S3_ENDPOINT_URL") or None,

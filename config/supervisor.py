@@ -151,6 +151,7 @@ class Supervisor:
                 stop_signal=signal.SIGQUIT,
             )
         )
+        self.start(Child("streams", lambda: [python, "manage.py", "streams"]))
         pidfile = settings.DATA_DIR / "celerybeat.pid"
         self.start(Child("beat", lambda: [*celery, "beat", "--loglevel", "WARNING", "--pidfile", fresh(pidfile)]))
 

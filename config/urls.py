@@ -14,6 +14,7 @@ urlpatterns = [
     path("", include("classroom.urls")),
     path("meetings/", include("meetings.urls")),
     path("recordings/", include("recordings.urls")),
+    path("live/", include("recordings.live.urls")),
     path("api/v1/auth/token/", TokenObtainPairView.as_view(), name="token"),
     path("api/v1/auth/token/refresh/", TokenRefreshView.as_view(), name="token-refresh"),
     path("api/v1/", include("classroom.api_urls")),

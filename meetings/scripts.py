@@ -256,6 +256,8 @@ if ARGV[1] ~= '1' then
     reason = 'mode'
 elseif redis.call('HEXISTS', KEYS[3], 'recording') == 1 then
     reason = 'recording'
+elseif redis.call('HEXISTS', KEYS[3], 'stream') == 1 then
+    reason = 'stream'
 elseif count ~= 2 then
     reason = count > 2 and 'joined' or 'left'
 else

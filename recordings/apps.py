@@ -7,6 +7,7 @@ class RecordingsConfig(AppConfig):
 
     def ready(self) -> None:
         from recordings import cdn, erasure, handlers, mails, tasks, watching  # noqa: F401  importing registers events and signals
+        from recordings.live import handlers as live_handlers  # noqa: F401
 
         settings.CELERY_BEAT_SCHEDULE["sweep recordings"] = {
             "task": tasks.sweep_recordings.name,

@@ -94,7 +94,7 @@ class _Track:
 
 
 @dataclass
-class _Room:
+class Room:
     """Who and what is there at one moment of the timeline; times are seconds after the start."""
 
     people: dict[str, str] = field(default_factory=dict)  # peer: name, in the order of joining
@@ -279,7 +279,7 @@ def plan(
     `last_packets`: producer id to seconds since the epoch.
     """
     total = frames_in(duration)
-    room = _Room(layout=layout)
+    room = Room(layout=layout)
     scenes: list[Scene] = []
 
     def show(begin: int, end: int) -> None:

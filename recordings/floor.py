@@ -8,6 +8,7 @@ it goes on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from sfu.manifest import ENTRIES, ActiveSpeaker, Left, Started
@@ -16,28 +17,40 @@ SPEAKS_FOR = 1.0  # seconds that one holds the floor before he is large: a "yes"
 STAYS = 3.0  # seconds that one is large at the least
 
 
-def held(entries: Iterable[ENTRIES]) -> list[ENTRIES]:
-    """The same timeline, in the order of time, with ActiveSpeaker only where another becomes large."""
-    calm: list[ENTRIES] = []
-    large: str | None = None
-    since = 0.0
-    waiting: ActiveSpeaker | None = None  # its `at`: when it will be his turn
+class Floor:
+    """Takes a timeline's entries one by one, in the order of time, and gives back what the picture follows."""
 
-    for entry in entries:
-        if waiting is not None and waiting.at <= entry.at:
-            calm.append(waiting)
-            large, since, waiting = waiting.peer, waiting.at, None
+    def __init__(self) -> None:
+        self._large: str | None = None
+        self._since = 0.0
+        self._waiting: ActiveSpeaker | None = None  # its `at`: when it will be his turn
+
+    def push(self, entry: ENTRIES) -> list[ENTRIES]:
+        calm = self.until(entry.at)
+        waiting = self._waiting
         if not isinstance(entry, ActiveSpeaker):
             calm.append(entry)
-            if isinstance(entry, Left) and entry.peer == large:
-                large = None
+            if isinstance(entry, Left) and entry.peer == self._large:
+                self._large = None
             if isinstance(entry, Started) or (isinstance(entry, Left) and waiting and entry.peer == waiting.peer):
-                waiting = None
-        elif entry.peer is None or entry.peer == large:
-            waiting = None
+                self._waiting = None
+        elif entry.peer is None or entry.peer == self._large:
+            self._waiting = None
         elif waiting is None or waiting.peer != entry.peer:
-            turn = entry.at if large is None else max(entry.at + SPEAKS_FOR, since + STAYS)
-            waiting = ActiveSpeaker(at=turn, peer=entry.peer)
-    if waiting is not None:
-        calm.append(waiting)
-    return calm
+            turn = entry.at if self._large is None else max(entry.at + SPEAKS_FOR, self._since + STAYS)
+            self._waiting = ActiveSpeaker(at=turn, peer=entry.peer)
+        return calm
+
+    def until(self, at: float) -> list[ENTRIES]:
+        """Whose turn has come by then, seconds since the Unix epoch."""
+        waiting = self._waiting
+        if waiting is None or waiting.at > at:
+            return []
+        self._large, self._since, self._waiting = waiting.peer, waiting.at, None
+        return [waiting]
+
+
+def held(entries: Iterable[ENTRIES]) -> list[ENTRIES]:
+    """The same timeline, in the order of time, with ActiveSpeaker only where another becomes large."""
+    floor = Floor()
+    return [calm for entry in entries for calm in floor.push(entry)] + floor.until(math.inf)

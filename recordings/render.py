@@ -13,7 +13,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import av
 import ffmpeg
@@ -77,10 +77,18 @@ class Canvas:
             plane[y // 2 : (y + height) // 2, x // 2 : (x + width) // 2] = NEUTRAL
 
 
+class HasPictures(Protocol):
+    """`Pictures` of a recording, or a camera that is live."""
+
+    def at(self, seconds: float) -> tuple[float, av.VideoFrame] | None: ...
+
+
 class TilePainter:
     """One tile of one scene."""
 
-    def __init__(self, tile: Tile, size: Size, pictures: Pictures | None, names: dict[tuple[str, int], Luma]) -> None:
+    def __init__(
+        self, tile: Tile, size: Size, pictures: HasPictures | None, names: dict[tuple[str, int], Luma]
+    ) -> None:
         self._tile = tile
         self._pictures = pictures
         self._label = names[tile.name, size.scaled(LABEL)] if pictures else None

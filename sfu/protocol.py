@@ -310,6 +310,24 @@ class MarkRecording(Request, tag="recording.mark"):
     mark: Json
 
 
+class StartStream(Request, tag="stream.start"):
+    """Write the room's packets for a live stream, in the folder of that id, as for a recording.
+
+    It is asked for again and again (STREAM_EXPIRES): so a worker that the room came to goes on with it, and one that
+    nobody knows of any more ends. Another id takes the place of the one before.
+    """
+
+    room: Id
+    stream: Id
+
+
+class StopStream(Request, tag="stream.stop"):
+    """Nothing more is written. The folder is its reader's, who deletes it."""
+
+    room: Id
+    stream: Id
+
+
 class PreferLayers(Request, tag="consumer.prefer"):
     """How a consumer's picture is shown: in device pixels, and how much it matters beside the peer's others (4 a shared
     screen, 3 whoever speaks, 2 a pinned tile, 1 the others). `spatial`, `temporal`: no better layer than that."""
@@ -335,7 +353,8 @@ REQUESTS = (
     | CreateTransport | ConnectTransport | RestartIce
     | CreateProducer | CloseProducer | PauseProducer | ResumeProducer
     | CreateConsumer | PauseConsumer | ResumeConsumer | CloseConsumer | PreferLayers
-    | StartRecording | PauseRecording | ResumeRecording | StopRecording | RecordPeer | MarkRecording | GetStats
+    | StartRecording | PauseRecording | ResumeRecording | StopRecording | RecordPeer | MarkRecording
+    | StartStream | StopStream | GetStats
 )  # fmt: skip
 
 
@@ -435,6 +454,7 @@ class ReplyEnvelope(Struct, omit_defaults=True):
 
 # --- the registry in Redis -------------------------------------------------------------------------------------------
 
+STREAM_EXPIRES = 15.0  # seconds after which a stream that was not asked for again is no longer written
 LEASE = 60.0  # seconds that a peer, its transports, producers and consumers outlive their holder
 HEARTBEAT_EVERY = 1.0  # seconds
 HEARTBEAT_EXPIRES = 4  # seconds without one after which a worker counts as gone

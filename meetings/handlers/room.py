@@ -145,6 +145,7 @@ async def _catch_up(session: RoomSession, message: RoomJoin, answer: dict[str, A
         participants_next=room.next,
         chat=history["messages"],
         recording=room.recording,
+        stream=room.stream,
         p2p=room.p2p,
         last_seq=room.seq,
     )
@@ -165,6 +166,7 @@ class WholeRoom:
     total: int
     next: str | None
     recording: Any
+    stream: Any
     p2p: Any
 
 
@@ -185,6 +187,7 @@ async def _whole_room(hub: Hub) -> WholeRoom:
         total=len(snapshot.people),
         next=page[-1]["participant_id"] if rest else None,
         recording=snapshot.info.get("recording"),
+        stream=snapshot.info.get("stream"),
         p2p=shown_pair(snapshot.info["p2p"]) if "p2p" in snapshot.info else None,
     )
     return taken

@@ -52,7 +52,7 @@ def remember(hub: Hub, data: dict[str, Any]) -> None:
     hub.paired = data["pair"] is not None
 
 
-for event in ("participant:left", "recording:stopped", "room:updated"):
+for event in ("participant:left", "recording:stopped", "stream:stopped", "room:updated"):
     on_event(event)(review_soon)
 
 

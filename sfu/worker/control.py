@@ -30,6 +30,7 @@ from sfu.worker.leases import Leases
 from sfu.worker.media import MediaServer
 from sfu.worker.pipes import Pipes
 from sfu.worker.recorder import Recorder
+from sfu.worker.streamer import Streamer
 from sfu.worker.verbs import VERBS
 
 # isort: split
@@ -47,6 +48,7 @@ class Control:
         *,
         media: MediaServer,
         recorder: Recorder,
+        streamer: Streamer,
         secret: str,
         worker_id: str,
         epoch: str,
@@ -55,6 +57,7 @@ class Control:
         """`lease` is seconds; see `sfu.worker.leases`."""
         self.media = media
         self.recorder = recorder
+        self.streamer = streamer
         self.leases = Leases(lease)
         self.pipes = Pipes(self, media, secret=secret, worker_id=worker_id, epoch=epoch)
         media.on_tick = self.pipes.tick
@@ -150,12 +153,14 @@ class Control:
     def drop_room(self, room: str, reason: str) -> None:
         """The class goes on, but not here. A recording is left for whoever goes on with it."""
         self.recorder.abandon(room)
+        self.streamer.abandon(room)
         self._close_room(room, reason)
 
     async def close_room(self, room: str) -> None:
         """The class is over: its recording, if one runs, is complete."""
         self.pipes.close_room(room, over=True)
         manifest_written = self.recorder.end(room)
+        self.streamer.abandon(room)
         self._close_room(room)
         await manifest_written
 

@@ -263,7 +263,7 @@ class Pipes:
                 await self._announce(spread, request, result.producer_id)
             case p.PauseProducer() | p.ResumeProducer():
                 await spread.tell_paused(request.producer_id, isinstance(request, p.PauseProducer))
-            case p.StartRecording() | p.ResumeRecording() | p.RecordPeer() if spread.home is None:
+            case p.StartRecording() | p.ResumeRecording() | p.RecordPeer() | p.StartStream() if spread.home is None:
                 await spread.bring_all(now)
         return result
 
@@ -310,6 +310,7 @@ _SPREAD = (
     p.StartRecording,
     p.ResumeRecording,
     p.RecordPeer,
+    p.StartStream,
 )
 
 

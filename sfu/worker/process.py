@@ -19,6 +19,7 @@ from sfu.worker.heartbeat import Heartbeats
 from sfu.worker.media import MediaServer
 from sfu.worker.recorder import Recorder
 from sfu.worker.settings import Settings
+from sfu.worker.streamer import Streamer
 
 log = structlog.get_logger("sfu")
 
@@ -38,9 +39,11 @@ class Worker:
         self.epoch = secrets.token_hex(6)
         self.media = MediaServer(on_event=self._publish, loudest=settings.loudest)
         self.recorder = Recorder(media=self.media, folder=settings.recordings, epoch=self.epoch, on_event=self._publish)
+        self.streamer = Streamer(media=self.media, folder=settings.streams, epoch=self.epoch)
         self.control = Control(
             media=self.media,
             recorder=self.recorder,
+            streamer=self.streamer,
             secret=settings.control_secret,
             worker_id=settings.worker_id,
             epoch=self.epoch,
@@ -73,6 +76,7 @@ class Worker:
         announced = self.settings.announced_ips or addresses_to_announce(self.settings.listen_ip)
         await self.media.start(self.settings.listen_ip, self.settings.port, announced)
         self.recorder.start_ticking()
+        self.streamer.start_ticking()
         self.control_port = await self.control.start(self.settings.control_host, self.settings.control_port)
         await self.control.pipes.start(self.settings.listen_ip, self.settings.control_host, self.control_port)
         self.heartbeats.start()
@@ -88,6 +92,7 @@ class Worker:
         for name, step in (
             ("heartbeat", self._last_beat),
             ("recorder", self.recorder.close),
+            ("streamer", self.streamer.close),
             ("control", self.control.stop),
             ("heartbeats", self.heartbeats.stop),
             ("media", self.media.stop),

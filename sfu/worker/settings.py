@@ -37,6 +37,10 @@ class Settings:
     def recordings(self) -> Path:
         return self.data / "recordings"
 
+    @property
+    def streams(self) -> Path:
+        return self.data / "streams"
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Raises BadSettings."""

@@ -146,3 +146,19 @@ async def stop_recording(control: Control, connection: ControlConnection, reques
 def mark_recording(control: Control, connection: ControlConnection, request: p.MarkRecording) -> Struct:
     control.recorder.mark(request.room, request.recording, request.mark)
     return Nothing()
+
+
+# --- live streams ---
+
+
+@verb(p.StartStream)
+async def start_stream(control: Control, connection: ControlConnection, request: p.StartStream) -> Struct:
+    await control.streamer.keep(request.room, request.stream)
+    return Nothing()
+
+
+@verb(p.StopStream)
+def stop_stream(control: Control, connection: ControlConnection, request: p.StopStream) -> Struct:
+    if control.streamer.running(request.room) == request.stream:
+        control.streamer.abandon(request.room)
+    return Nothing()

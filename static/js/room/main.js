@@ -31,6 +31,7 @@ import { wireChat } from "./wiring/chat.js";
 import { wireConnections } from "./wiring/connections.js";
 import { wireDevices } from "./wiring/devices.js";
 import { wireEncryption } from "./wiring/encryption.js";
+import { wireLive } from "./wiring/live.js";
 import { wireMedia } from "./wiring/media.js";
 import { wirePeople } from "./wiring/people.js";
 import { wireStage } from "./wiring/stage.js";
@@ -101,6 +102,7 @@ const lock = encryption && wireEncryption({
 });
 const stage = wireStage({ room, session, engine, devices, controls, watch, notices, connections, lock, phone, draw });
 const chat = wireChat({ room, session, connection, controls, isOpen: () => panels.open === "chat", draw });
+const live = wireLive({ room, session, notices, unavailable: boot.unavailable.stream ?? "", request: (event, data) => connection.request(event, data), draw });
 const people = wirePeople({ room, controls, watch, devices, notices, dialogs, connections, draw });
 
 // --- drawing: at most once a frame, whatever happened in it ---------------------------------------------------------------
@@ -130,6 +132,7 @@ function drawNow() {
     },
   });
   renderRecording(byId("recording-state"), recordingWords(room.recording), room.recording?.status ?? "");
+  live.render();
   lock?.render();
   lobby.render({ microphone: devices.microphone, camera: devices.camera, starting });
 }
@@ -247,6 +250,7 @@ const TOOLS = {
   share: () => controls.toggleScreen(),
   hand: () => controls.toggleHand(),
   record: () => controls.toggleRecording(),
+  live: () => live.open(),
   leave,
   chat: () => panels.toggle("chat"),
   people: () => panels.toggle("people"),

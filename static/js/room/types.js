@@ -36,6 +36,13 @@
  * @property {number} [progress] 0 to 100
  * @property {string} [error]
  *
+ * @typedef {object} Stream the class as it is shown outside
+ * @property {string} stream_id
+ * @property {string} url of its page
+ * @property {'hls' | 'rtmp'} target
+ * @property {'public' | 'course'} access
+ * @property {string} status
+ *
  * @typedef {object} LiveMedia what of our media the worker still has after a reconnect
  * @property {string | null} epoch differs for each start of a worker: ids of another epoch are void
  * @property {{transport_id: string}[]} transports
@@ -50,6 +57,7 @@
  * @property {string | null} [participants_next] a large room's people come in pages: ask for those after this one
  * @property {any} [chat]
  * @property {any} [recording]
+ * @property {Stream | null} [stream]
  * @property {{encrypted: boolean, [key: string]: any}} [settings]
  * @property {import('./media/direct.js').Pair | null} [p2p]
  * @property {number} [last_seq]

@@ -1,0 +1,89 @@
+"""A class that goes on, and the process that streams it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from recordings.live.job import Job, write_job
+from recordings.live.shelf import STATE, Kept
+from tests.lectern import ROOT, wait_until
+from tests.recordings.live.replay import Replay
+from tests.recordings.synthetic import SyntheticClass, person
+
+LENGTH = 11.0  # seconds
+
+
+@dataclass
+class Streamed:
+    """A synthetic class in real time, and its stream, which is there before."""
+
+    folder: Path
+    made: Path
+    began: float = 0.0  # the stream's second 0, seconds since the Unix epoch
+    class_began: float = 0.0  # second of the stream
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    def start_class(self, logs: str = "logs-0") -> None:
+        now = time.time()
+        self.class_began = now - self.began
+        Replay(self.made, self.folder / logs, now).start()
+
+    def start(self, *, logs: str = "logs-0", push: str = "") -> subprocess.Popen[bytes]:
+        self.out.mkdir(exist_ok=True)
+        self.began = self.began or time.time()
+        job = Job(
+            logs=str(self.folder / logs),
+            out=str(self.out),
+            began=self.began,
+            qualities=["720p", "360p"],
+            push=push,
+            push_private=True,
+        )
+        process = subprocess.Popen([sys.executable, "-m", "recordings.live", str(write_job(job))], cwd=ROOT)
+        self.processes.append(process)
+        return process
+
+    def wait_for(self, name: str, text: str = "", *, within: float = 30) -> None:
+        path = self.out / name
+        wait_until(lambda: path.exists() and text in path.read_text(), within=within, what=f"{text} in {name}")
+
+    def wait_for_second(self, second: float) -> None:
+        """Of the class; then viewers have it."""
+
+        def shown() -> bool:
+            kept = msgspec.json.decode((self.out / STATE).read_bytes(), type=Kept)
+            return all(
+                segments and segments[-1].second - self.class_began > second for segments in kept.segments.values()
+            )
+
+        wait_until(shown, within=60, what=f"second {second} of the class in the stream")
+
+
+@pytest.fixture(scope="session")
+def synthetic_class(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tina from the beginning, Sam from second 4 on."""
+    world = SyntheticClass(tmp_path_factory.mktemp("class") / "made", LENGTH)
+    person(world, "Tina", 0.1, LENGTH)
+    person(world, "Sam", 4.0, LENGTH)
+    return world.write()
+
+
+@pytest.fixture
+def streamed(synthetic_class: Path, tmp_path: Path) -> Iterator[Streamed]:
+    one = Streamed(tmp_path, synthetic_class)
+    yield one
+    for process in one.processes:
+        process.kill()
+        process.wait()
