@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 from av.packet import Packet
 
+from recordings.composition import FPS
 from recordings.errors import CompositionFailed
+from recordings.outputs import chapters
 from recordings.render import TIMESCALE
 from recordings.segments import RATE, SECONDS, Segments
+from sfu.manifest import read_timeline
 
+if TYPE_CHECKING:
+    from av.container.core import Chapter
+
+MILLISECOND = Fraction(1, 1000)
 WHITELIST = {"protocol_whitelist": "file"}
 
 
@@ -33,6 +41,7 @@ def _join(segments: Segments, count: int, quality: str, out: Path) -> int:
     streams: list[Any] = []
     shape: list[bytes] = []
     with av.open(str(out), "w", format="mp4", options={"movflags": "+faststart"}) as film:
+        film.set_chapters(_chapters(segments, count, quality))
         for number in range(count):
             segment = segments.read(number)
             with (
@@ -57,6 +66,23 @@ def _join(segments: Segments, count: int, quality: str, out: Path) -> int:
             frames += drawn
             film.mux(sorted(packets, key=lambda packet: (packet.dts or 0) * (packet.time_base or 0)))
     return frames
+
+
+def _chapters(segments: Segments, count: int, quality: str) -> list[Chapter]:
+    """As players of files show them; those on the recording's page come from a file of their own."""
+    plans = [segments.read(number) for number in range(count)]
+    scenes = [scene for plan in plans for scene in plan.scenes[quality]]
+    found = chapters.find(scenes, read_timeline(segments.recording), plans[-1].time, plans[-1].end / FPS)
+    return [
+        {
+            "id": number,
+            "start": round(chapter.begin * 1000),
+            "end": round(chapter.end * 1000),
+            "time_base": MILLISECOND,
+            "metadata": {"title": chapter.title},
+        }
+        for number, chapter in enumerate(found)
+    ]
 
 
 def _shifted(packets: Iterator[Packet], stream: Any, ticks: int) -> Iterator[Packet]:

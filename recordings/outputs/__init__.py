@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from recordings.models import Recording
+if TYPE_CHECKING:
+    from recordings.models import Recording
 
 
 def make(recording: Recording, folder: Path, joined: Path) -> None:

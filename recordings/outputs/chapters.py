@@ -81,13 +81,3 @@ def as_json(chapters: Iterable[Chapter]) -> str:
         {**chapter._asdict(), "begin": round(chapter.begin, 3), "end": round(chapter.end, 3)} for chapter in chapters
     ]
     return json.dumps({"chapters": told})
-
-
-def as_metadata(chapters: Iterable[Chapter]) -> str:
-    """For FFmpeg's `ffmetadata`, by which a film gets its chapters while it is joined."""
-    lines = [";FFMETADATA1"]
-    for chapter in chapters:
-        title = "".join(f"\\{each}" if each in "=;#\\" else each for each in chapter.title)
-        begin, end = round(chapter.begin * 1000), round(chapter.end * 1000)
-        lines += ["[CHAPTER]", "TIMEBASE=1/1000", f"START={begin}", f"END={end}", f"title={title}"]
-    return "\n".join(lines) + "\n"

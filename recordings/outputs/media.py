@@ -40,13 +40,11 @@ def open_own(path: Path, format: str) -> av.container.InputContainer:
     return av.open(str(path), format=format, options={"protocol_whitelist": WHITELIST})
 
 
-def seconds_of(path: Path, format: str = "mp4") -> float:
-    """How long the longest of its streams is, as its index tells."""
-    with open_own(path, format) as container:
-        lengths = [
-            float(stream.duration * (stream.time_base or Fraction())) for stream in container.streams if stream.duration
-        ]
-        return max(lengths, default=(container.duration or 0) / av.time_base)
+def seconds_of(film: Path) -> float:
+    """How long its pictures last."""
+    with open_own(film, "mp4") as container:
+        pictures = container.streams.video[0]
+        return float((pictures.duration or 0) * (pictures.time_base or Fraction()))
 
 
 def check(path: Path, format: str, seconds: float, codecs: set[str]) -> None:

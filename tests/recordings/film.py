@@ -84,6 +84,10 @@ class Film:
             self.size = (stream.width, stream.height)
             self.codecs = (stream.codec_context.name, container.streams.audio[0].codec_context.name)
             self.rate = stream.average_rate
+            self.chapters = [
+                (chapter["start"] / 1000, chapter["end"] / 1000, chapter["metadata"]["title"])
+                for chapter in container.chapters()
+            ]
             for frame in container.decode(video=0):
                 planes = [
                     np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:, : plane.width].copy()

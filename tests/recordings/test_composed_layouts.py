@@ -29,6 +29,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         world.note(ActiveSpeaker(at=at, peer=f"p-{name}"))
     for at, layout in ((6.0, "presentation"), (7.5, "grid")):
         world.note(Mark(at=at, mark={"kind": "layout", "layout": layout}))
+    world.note(Mark(at=2.0, mark={"kind": "chapter", "title": "= ; # \\ Cells\r\n[CHAPTER]"}))
     return world.write()
 
 
@@ -79,6 +80,10 @@ def test_large_and_small_pictures_are_those_of_the_moment(composed: Film) -> Non
         for rect, name in places(seconds, size)[: 1 if size.height < 720 else 3]:
             number = composed.at(seconds).number(rect)
             assert number == pytest.approx(seconds * 15, abs=1.6), (seconds, name)
+
+
+def test_chapters_stand_in_the_film_itself(composed: Film) -> None:
+    assert composed.chapters == [(0.0, LENGTH, "= ; # \\ Cells [CHAPTER]")], "marked soon after the beginning"
 
 
 def test_all_sizes_sound_the_same(composed: Film) -> None:
