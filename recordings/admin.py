@@ -113,7 +113,7 @@ class TrackAdmin(ReadOnly):
 @admin.register(Composition)
 class CompositionAdmin(ReadOnly):
     list_display = ("recording", "name", "size", "created_at", "download_link")
-    list_filter = ("quality", "content_type", "created_at")
+    list_filter = ("content_type", "created_at")  # a file without a quality would have a choice without a name
     list_select_related = ("recording__room",)
     search_fields = ("key", "sha256", "recording__public_id", "recording__room__title")
     date_hierarchy = "created_at"

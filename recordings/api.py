@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from accounts.models import User
 from recordings import files, links, services, storage
 from recordings.forms import SearchForm
-from recordings.models import Composition, Recording
+from recordings.models import FIRST_QUALITY, Composition, Recording
 
 
 class CompositionSerializer(serializers.ModelSerializer[Composition]):
@@ -73,6 +73,12 @@ SEARCH = [
 ]
 
 
+LINK = [
+    OpenApiParameter("quality", str, default=FIRST_QUALITY, description="Of the MP4."),
+    OpenApiParameter("name", str, description="Any other of the compositions, by its name."),
+]
+
+
 @extend_schema_view(list=extend_schema(parameters=SEARCH))
 class RecordingViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
     """Recordings of the caller's courses and rooms; all of them for staff and admins. Another's is 404."""
@@ -94,17 +100,17 @@ class RecordingViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewset
             )
         return services.find(user, form.wanted() if self.action == "list" else services.Wanted())
 
-    @extend_schema(responses=LinkSerializer, parameters=[OpenApiParameter("quality", str, default="720p")])
+    @extend_schema(responses=LinkSerializer, parameters=LINK)
     @action(detail=True)
     def link(self, request: Request, id: str) -> Response:
         """For staff and the course's teachers: a link that opens for five minutes and asks for no sign-in."""
         recording = self.get_object()
         if not Recording.objects.managed_by(request.user).filter(pk=recording.pk).exists():
             raise exceptions.PermissionDenied("Only staff and the course's teachers can download recordings.")
-        quality = request.query_params.get("quality", "720p")
-        composition = next((made for made in recording.compositions.all() if made.name == files.film(quality)), None)
+        wanted = request.query_params.get("name") or files.film(request.query_params.get("quality", FIRST_QUALITY))
+        composition = next((made for made in recording.compositions.all() if made.name == wanted), None)
         if composition is None:
-            raise exceptions.NotFound("There is no file of that quality.")
+            raise exceptions.NotFound("There is no such file.")
         if recording.state != Recording.State.READY:
             raise exceptions.NotFound("There is nothing to download yet, or no more.")
         link = links.to_one_file(composition, services.filename(composition), download=True)

@@ -66,7 +66,10 @@ def watch(request: HttpRequest, public_id: str, quality: str) -> HttpResponseBas
 
 @require_safe
 def file(request: HttpRequest, public_id: str, name: str) -> HttpResponseBase:
-    """Any file of a recording: for who may see it, or who has a link that was given to such a one."""
+    """Any file of a recording: for who may see it, or who has a link that was given to such a one.
+
+    `?download=1` is for those who manage it; a link tells itself whether it is one.
+    """
     token = request.GET.get("token", "")
     given = links.pass_of(token) if token else None
     if given is not None and given.opens(public_id, name):
@@ -80,7 +83,10 @@ def file(request: HttpRequest, public_id: str, name: str) -> HttpResponseBase:
     composition = ready_file(recording, name)
     if name.endswith(".m3u8"):
         return playlist(request, composition, token)
-    return give(request, composition, download=given is not None and given.download)
+    download = given.download if given is not None else "download" in request.GET
+    if download and given is None and not may_manage(request, recording):
+        raise PermissionDenied("Only staff and the course's teachers can download recordings.")
+    return give(request, composition, download=download)
 
 
 def playlist(request: HttpRequest, composition: Composition, token: str) -> HttpResponse:

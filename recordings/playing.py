@@ -28,6 +28,21 @@ def address_of(recording: Recording, name: str) -> str:
     return links.address_of(recording.public_id, name) if there else ""
 
 
+def downloads_of(recording: Recording) -> list[dict[str, object]]:
+    """What there is to download besides the MP4s: what it is, size (bytes), address."""
+    labels = {each.name: f"{each.quality} WebM" for each in recording.films if each.content_type == "video/webm"}
+    labels[files.SOUND] = "Sound (M4A)"
+    return [
+        {
+            "label": labels[each.name],
+            "size": each.size,
+            "address": links.address_of(recording.public_id, each.name, download="1"),
+        }
+        for each in recording.compositions.all()
+        if each.name in labels
+    ]
+
+
 def media_of(recording: Recording) -> dict[str, object]:
     """As static/js/player/main.js reads it."""
     films = [

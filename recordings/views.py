@@ -80,6 +80,7 @@ def _about(request: HttpRequest, recording: Recording) -> dict[str, object]:
         "course": recording.room.lesson.course if recording.room.lesson else None,
         "media": playing.media_of(recording),
         "poster": playing.address_of(recording, files.POSTER),
+        "downloads": playing.downloads_of(recording) if manages else [],
         "captions": playing.captions_of(recording),
         "speeds": playing.SPEEDS,
         "keys": playing.KEYS,

@@ -20,6 +20,7 @@ class BreakingProxy:
         self.failing = False  # every request is answered with 500
         self.fail_next = 0  # that many requests are, then no more
         self.cut_after: int | None = None  # bytes of what clients send; then a connection is cut, once
+        self.cut_answer_after: int | None = None  # the same of what the server sends
         self.failed = 0  # requests answered with 500, connections cut
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -54,10 +55,21 @@ class BreakingProxy:
             data = source.recv(PIECE)
             if not data:
                 return False
-            if source is client and self._breaks(client, data):
+            if self._breaks(client, data) if source is client else self._breaks_off(len(data)):
                 return False
             other.sendall(data)
         return True
+
+    def _breaks_off(self, size: int) -> bool:
+        with self._lock:
+            if self.cut_answer_after is None:
+                return False
+            self.cut_answer_after -= size
+            if self.cut_answer_after >= 0:
+                return False
+            self.cut_answer_after = None
+            self.failed += 1
+            return True
 
     def _breaks(self, client: socket.socket, data: bytes) -> bool:
         with self._lock:

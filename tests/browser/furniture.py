@@ -19,7 +19,8 @@ def furnish() -> dict[str, Any]:
     from classroom import services
     from classroom.models import Course, Enrolment, Lesson
     from meetings.models import Attendance, ChatMessage, ConnectionSummary, Participant, Room
-    from recordings.models import Composition, Recording, Track
+    from recordings.models import Composition, LegalHold, Notice, Recording, RecordingPolicy, Track, Viewing
+    from recordings.storage import Stored
 
     now = timezone.now()
     teacher, student = User.objects.get(username="teacher"), User.objects.get(username="student1")
@@ -72,8 +73,21 @@ def furnish() -> dict[str, Any]:
         )  # fmt: skip
         recordings[state] = recording.public_id
     ready = Recording.objects.get(state="ready")
-    Composition.objects.create(recording=ready, key="ready-recording/720p.mp4", size=123_456_789, sha256="0" * 64)
+    film = Stored("ready-recording/720p.mp4", 123_456_789, "0" * 64)
+    Composition.objects.note(ready.pk, "720p.mp4", film)
+    Viewing.objects.create(recording=ready, user=student, day=now.date(), seconds=754, furthest=1900)
+    Viewing.objects.create(recording=ready, user=None, day=now.date() - timedelta(days=99), seconds=60, furthest=60)
+    Notice.objects.create(recording=ready, user=teacher, kind=Notice.Kind.READY, claimed_at=now, sent_at=now)
+    RecordingPolicy.objects.create(course=course, keep_days=90)
+    failed = Recording.objects.get(state="failed")
+    LegalHold.objects.create(recording=failed, reason="An examination is contested: case 12.", placed_by=teacher)
+    composing = Recording.objects.create(
+        public_id="composing-recording", room=room, started_by=teacher, state="composing", progress=62,
+        segments_done=5, segments_total=8, seconds_left=95, stopped_at=now, lease_until=now + timedelta(days=1),
+    )  # fmt: skip
+    recordings["composing"] = composing.public_id
     models = [
+        LegalHold, Notice, RecordingPolicy, Viewing,
         EmailAddress, User, Course, Lesson, Enrolment, Room, Participant, Attendance, ConnectionSummary, ChatMessage,
         Recording, Track, Composition,
     ]  # fmt: skip

@@ -152,6 +152,7 @@ def test_pages_of_a_teacher(visitor, furniture) -> None:
         "", "courses/", "courses/?q=nothing", "courses/new/", course, f"{course}edit/", f"{course}people/",
         f"{course}people/?q=nobody", f"{course}people/{furniture['enrolment']}/remove/", f"{course}lessons/new/",
         lesson, f"{lesson}edit/", f"{lesson}delete/", "recordings/", "recordings/?q=nothing", *recordings,
+        "recordings/course/demo-course/",
         "accounts/profile/", "accounts/password/change/", "accounts/email/", "accounts/logout/",
         "accounts/reauthenticate/", "meetings/ended-class/",
     ]:  # fmt: skip
@@ -199,7 +200,8 @@ def test_pages_of_a_student(visitor, furniture) -> None:
 
 def test_pages_of_the_staff(visitor, furniture) -> None:
     staff = visitor("staff")
-    for address in ["", "recordings/"]:
+    recordings = [f"recordings/{each}/" for each in furniture["recordings"].values()]
+    for address in ["", "recordings/", "recordings/?state=failed", "recordings/storage/", *recordings]:
         staff.visit(address)
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import io
 import logging
 import time
 import zipfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from django.conf import LazySettings
+from django.core import signing
+from django.core.cache import cache
 from django.urls import reverse
 
 from classroom.models import Course
@@ -202,8 +208,6 @@ def test_a_link_that_was_tampered_with_opens_nothing(streamed: Recording, client
 
 
 def test_a_link_signed_for_something_else_opens_nothing(ready: Recording, client_of: ClientOf) -> None:
-    from django.core import signing
-
     for value in ([ready.public_id, ALL, False], {"a": 1}, "x", 7):
         token = signing.dumps(value, salt="another")
         assert client_of("nobody").get(address(ready, "720p.mp4", token=token)).status_code == 404
@@ -239,13 +243,39 @@ def test_who_lost_the_course_lost_its_files(streamed: Recording, course: Course,
     assert sam.get(address(streamed, "hls/720p.m4s")).status_code == 404
 
 
+def test_the_api_gives_a_link_to_each_file_and_the_playlists_one_opens_all_that_plays(
+    streamed: Recording, client_of: ClientOf
+) -> None:
+    tina, nobody = client_of("tina"), client_of("nobody")
+    asked = f"/api/v1/recordings/{streamed.public_id}/link/"
+    segment = tina.get(asked, {"name": "hls/720p.m4s"}).json()["url"]
+    assert body(nobody.get(segment)) == CONTENT
+    master = tina.get(asked, {"name": "hls/master.m3u8"}).json()["url"]
+    [level] = entries(nobody.get(master).content.decode())
+    [plays] = entries(nobody.get(level).content.decode())
+    assert body(nobody.get(plays)) == CONTENT
+    for name in ("../720p.mp4", "made-up.mp4", "\0"):
+        assert tina.get(asked, {"name": name}).status_code == 404
+
+
+def test_teachers_download_the_other_files_and_students_do_not(
+    ready: Recording, places: Path, client_of: ClientOf
+) -> None:
+    for name in ("sound.m4a", "720p.webm"):
+        add(ready, places, name, CONTENT)
+        link = address(ready, name, download="1")
+        response = client_of("tina").get(link)
+        assert response["Content-Disposition"].startswith("attachment")
+        assert link in client_of("tina").get(ready.get_absolute_url()).content.decode()
+        assert client_of("sam").get(link).status_code == 403
+        assert link not in client_of("sam").get(ready.get_absolute_url()).content.decode()
+
+
 # --- delivery networks -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def networks(settings: LazySettings, own_cache: None) -> None:
-    from django.core.cache import cache
-
     settings.CDN_BASE_URLS = {"eu": "https://eu.example.net", "us": "https://us.example.net/films"}
     settings.CDN_SECRET, settings.CDN_REGION_HEADER, settings.SFU_REGION = "shared", "X-Region", "local"
     cache.set(cdn.HEALTHY, ["eu", "us"])
@@ -258,13 +288,7 @@ def test_a_viewer_gets_the_network_of_their_region_by_a_link_that_it_can_check(
     link = sam.get(address(streamed, "hls/720p.m4s"), headers={"X-Region": "US"})["Location"]
     path, _, proof = link.removeprefix("https://us.example.net").partition("?verify=")
     assert path == f"/films/{streamed.public_id}/hls/720p.m4s"
-    from urllib.parse import unquote
-
     issued, _, mac = unquote(proof).partition("-")
-    import base64
-    import hashlib
-    import hmac
-
     wanted = hmac.new(b"shared", f"{path}{issued}".encode(), hashlib.sha256).digest()
     assert base64.b64decode(mac) == wanted
     assert abs(time.time() - int(issued)) < 60
@@ -275,8 +299,6 @@ def test_a_viewer_gets_the_network_of_their_region_by_a_link_that_it_can_check(
 def test_without_a_healthy_network_files_come_from_here(
     streamed: Recording, client_of: ClientOf, networks: None
 ) -> None:
-    from django.core.cache import cache
-
     sam = client_of("sam")
     cache.set(cdn.HEALTHY, ["eu"])
     assert sam.get(address(streamed, "720p.mp4"), headers={"X-Region": "us"})["Location"].startswith("https://eu.")

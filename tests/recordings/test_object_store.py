@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import secrets
+import tempfile
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +22,7 @@ from django.core.files.storage import storages
 from django.urls import reverse
 from django.utils import timezone
 
-from recordings import states, storage, tasks
+from recordings import links, states, storage, tasks
 from recordings.models import Composition, Recording
 from tests.breaking_proxy import BreakingProxy, breaking_proxy
 from tests.object_store import ObjectStore, running_object_store
@@ -274,6 +277,63 @@ def test_who_may_not_see_it_gets_no_link(bucket: Bucket, stored: Recording, clie
     assert bucket.proxy.url not in response.get("Location", "")
 
 
+def test_reading_goes_on_where_the_connection_broke(bucket: Bucket, tmp_path: Path) -> None:
+    path = tmp_path / "long.mp4"
+    path.write_bytes(content := secrets.token_bytes(5 * MEGABYTE))
+    storage.store(path, "long/720p.mp4")
+    bucket.proxy.cut_answer_after = 3 * MEGABYTE
+    assert b"".join(storage.blocks("long/720p.mp4")) == content
+    assert bucket.proxy.failed == 1
+    with pytest.raises(FileNotFoundError):
+        next(storage.blocks("long/1080p.mp4"))
+
+
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")
+def test_many_come_as_one_zip_without_a_temporary_file(
+    bucket: Bucket, stored: Recording, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_file(*_: object, **__: object) -> None:
+        raise AssertionError("a temporary file")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", no_file)
+    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", no_file)
+    response: Any = client_of("tina").get(reverse("recordings:zip"), {"id": stored.public_id})
+    with zipfile.ZipFile(io.BytesIO(b"".join(response))) as archive:
+        [name] = archive.namelist()
+        assert archive.read(name) == CONTENT
+
+
+@pytest.fixture
+def streamed(stored: Recording, tmp_path: Path) -> Recording:
+    """With an HLS playlist and a text."""
+    level = b'#EXTM3U\n#EXT-X-MAP:URI="720p.m4s",BYTERANGE="10@0"\n#EXTINF:4,\n#EXT-X-BYTERANGE:90@10\n720p.m4s\n'
+    made = [("hls/720p.m3u8", level), ("hls/720p.m4s", CONTENT), ("chat.json", b'{"messages": []}')]
+    for name, content in made:
+        path = tmp_path / "made"
+        path.write_bytes(content)
+        kept = storage.store(path, storage.key(stored.public_id, name))
+        Composition.objects.note(stored.pk, name, kept)
+    return stored
+
+
+def test_a_playlist_names_the_stores_own_links_and_texts_come_from_here(
+    bucket: Bucket, streamed: Recording, client_of: ClientOf
+) -> None:
+    sam = client_of("sam")
+    playlist = sam.get(links.address_of(streamed.public_id, "hls/720p.m3u8", **{"for": "player"})).content.decode()
+    link = playlist.splitlines()[-1]
+    assert link.startswith(bucket.proxy.url)
+    assert f'URI="{link}"' in playlist
+    assert get(link, Range="bytes=10-99")[:2] == (206, CONTENT[10:100])
+    plain = sam.get(links.address_of(streamed.public_id, "hls/720p.m3u8")).content.decode().splitlines()[-1]
+    assert plain == links.address_of(streamed.public_id, "hls/720p.m4s")
+    assert sam.get(plain)["Location"].startswith(bucket.proxy.url)
+    assert sam.get(links.address_of(streamed.public_id, "chat.json")).json() == {"messages": []}
+    kinds = {name: bucket.client.head_object(Bucket=bucket.name, Key=f"{streamed.public_id}/{name}")["ContentType"]
+             for name in ("hls/720p.m3u8", "hls/720p.m4s")}  # fmt: skip
+    assert kinds == {"hls/720p.m3u8": "application/vnd.apple.mpegurl", "hls/720p.m4s": "video/mp4"}
+
+
 # --- away ------------------------------------------------------------------------------------------------------------
 
 
@@ -294,3 +354,10 @@ def test_what_is_too_old_is_deleted_also_after_an_outage(
     assert not Composition.objects.exists()
     assert get(link)[0] == 404
     storage.remove(key)  # twice does no harm
+
+
+def test_a_store_that_is_away_is_said_to_be(bucket: Bucket, streamed: Recording, client_of: ClientOf) -> None:
+    bucket.proxy.failing = True
+    for name in ("hls/720p.m3u8", "chat.json"):
+        answer = client_of("sam").get(links.address_of(streamed.public_id, name))
+        assert (answer.status_code, answer["Retry-After"]) == (503, "5")
