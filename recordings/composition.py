@@ -132,7 +132,10 @@ class Room:
         speaker = self._large(people)
         if screens:
             screen = screens[-1]  # the last to be shared, as in the classroom
-            beside = [speaker] if self.layout == "speaker" and speaker else _fitting(people, MAX_BESIDE)
+            if self.layout == "speaker" and speaker is not None:
+                beside = [speaker]
+            else:
+                beside = _fitting(people, MAX_BESIDE, speaker if self.layout == "presentation" else None)
             large, column = presentation(len(beside), size)
             name = f"{self.people[screen.peer]} (screen)"
             return (
@@ -164,12 +167,18 @@ class _Person:
         return Tile(rect, self.name, self.peer, "camera", self.camera.producer_id, self.camera.since)
 
 
-def _fitting(people: list[_Person], most: int) -> list[_Person]:
-    """As many as there is room for, those with cameras first where not all fit; then how many others there are."""
+def _fitting(people: list[_Person], most: int, speaker: _Person | None = None) -> list[_Person]:
+    """As many as there is room for, those with cameras first where not all fit; then how many others there are.
+
+    `speaker` is among them in any case.
+    """
     if len(people) <= most:
         return people
-    first = sorted(people, key=lambda person: person.camera is None)[: most - 1]
-    return [*first, _Person("", f"+ {len(people) - len(first)}", None)]
+    first = sorted(people, key=lambda person: person.camera is None)
+    if speaker is not None and speaker not in first[: most - 1]:
+        first.remove(speaker)
+        first.insert(most - 2, speaker)
+    return [*first[: most - 1], _Person("", f"+ {len(people) - (most - 1)}", None)]
 
 
 def _even(value: float) -> int:

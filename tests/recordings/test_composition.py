@@ -250,6 +250,15 @@ def test_with_a_screen_the_speaker_stands_beside_it() -> None:
     assert large(in_presentation, 5) == "A (screen)"
 
 
+def test_beside_a_screen_who_speaks_is_always_to_be_seen() -> None:
+    many: list[ENTRIES] = [start(0), *(join(0, f"P{number}") for number in range(20)), track(1, "P0", "screen")]
+    entries = [*many, speaks(2, "P17"), speaks(6, "P1")]
+    beside = [[name for name, _ in shown(scenes(entries, layout="presentation"), at)][1:] for at in (1.5, 5, 9.5)]
+    assert beside[0] == beside[2] == ["P0", "P1", "P2", "P3", "+ 16"]
+    assert beside[1] == ["P0", "P1", "P2", "P17", "+ 16"]
+    assert len(scenes(entries, layout="grid")) == 2, "in the grid nobody moves for it"
+
+
 def test_a_mark_changes_the_layout_and_a_wrong_one_changes_nothing() -> None:
     wrong: list[dict[str, Any]] = [
         {"kind": "layout", "layout": "../x"},
