@@ -337,6 +337,12 @@ class Producer:
             if not self.taps:
                 self.tap_listener.stop()
 
+    def refresh_for_taps(self, now: float) -> None:
+        """Have a key frame now and then, though nobody who watches needs one."""
+        target = self.tap_listener.target
+        if self.taps and self.is_video and target is not None and target.stream.key_frames.is_old(now):
+            target.stream.want_key_frame(now)
+
     def report_to_taps(self, stream: Stream, now: float) -> None:
         """A sender report of the layer that is sent, in the numbering that taps see."""
         seat = self.tap_listener.seat

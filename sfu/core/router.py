@@ -385,6 +385,11 @@ class Router:
             elif tap not in producer.taps:
                 producer.add_tap(tap, now)
 
+    def refresh_for_taps(self, now: float) -> None:
+        """Once in a while: see that each picture that is recorded has a key frame that is not old."""
+        for producer in self.producers.values():
+            producer.refresh_for_taps(now)
+
     def remove_tap(self, tap: Tap) -> None:
         if tap in self.taps:
             self.taps.remove(tap)

@@ -105,7 +105,7 @@ class Stream:
                 layer, temporal = self.layers[min(descriptor.spatial_id, len(self.layers) - 1)], descriptor.temporal_id
         layer.received(temporal, header.payload_end, now)
         if key_frame:
-            self.key_frames.answered()
+            self.key_frames.answered(now)
         if self.producer.is_video:
             self.producer.look(now)  # the first packet of all may be the one that somebody waits for
             if not self.is_wanted:

@@ -373,6 +373,10 @@ class MediaServer:
         self._router(room).introduce(peer, tap, self._now)
         self.endpoint.flush()
 
+    def refresh_for_taps(self, room: str) -> None:
+        self._router(room).refresh_for_taps(self._now)
+        self.endpoint.flush()
+
     def untap_room(self, room: str, tap: Tap) -> None:
         router = self.routers.get(room)
         if router is not None:

@@ -33,7 +33,7 @@ from sfu.worker.recording_folder import CannotRecord, RecordingFolder, is_comple
 log = structlog.get_logger("sfu.recorder")
 
 HAND_OVER_EVERY = 0.25  # seconds: what a SIGKILL may cost
-TEND_EVERY = 1.0  # seconds: lease and free space
+TEND_EVERY = 1.0  # seconds: lease, free space, key frames
 SAVE_WITHIN = 5.0  # seconds
 UNWRITTEN_LIMIT = 64 * 1024 * 1024  # bytes of one recording: half a minute of a large class before a disk that hangs
 
@@ -90,6 +90,8 @@ class Recorder:
                 try:
                     if recording.opened:
                         self._hand_over(recording, tend=tend)
+                        if tend:
+                            self._media.refresh_for_taps(recording.room)
                 except Exception:
                     log.exception("recording_failed", room=recording.room, recording=recording.id)
                     self._fail(recording, "internal")

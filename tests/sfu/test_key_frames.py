@@ -30,7 +30,7 @@ def test_a_request_is_repeated_each_second_until_it_is_answered() -> None:
     key_frames.request()
     sent = [at / 10 for at in range(50) if key_frames.due(at / 10)]
     assert sent == [0.0, 1.0, 2.0, 3.0, 4.0]
-    key_frames.answered()
+    key_frames.answered(5.0)
     assert not key_frames.due(9.0)
 
 
@@ -41,7 +41,7 @@ def test_two_requests_lie_half_a_second_apart() -> None:
         key_frames.request()
         if key_frames.due(at / 10):
             sent.append(at / 10)
-            key_frames.answered()
+            key_frames.answered(at / 10)
     assert sent == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
 
 
@@ -156,6 +156,64 @@ def test_a_recorder_asks_for_a_key_frame_and_hears_the_same_numbers_as_a_consume
     network.router.pause_producer(camera)
     network.router.close_peer("tina", "left")
     assert heard[2:] == ["producer_paused", "producer_closed", "peer_closed"]
+
+
+class Deaf:
+    """A recorder that hears and does nothing."""
+
+    def wants(self, peer: str) -> bool:
+        return True
+
+    def __getattr__(self, name: str):
+        return lambda *arguments: None
+
+
+def test_what_is_recorded_has_a_key_frame_each_half_minute(network: FakeNetwork) -> None:
+    """A film is composed in segments while the class goes on: each is decoded from the key frame before it."""
+    tina = network.join("tina", "send")
+    network.produce(tina, "video", vp8_parameters(1111))
+    sender = Vp8Sender(1111)
+    keys: list[float] = []
+
+    def encode() -> None:
+        wanted = bool(tina.heard(PictureLossIndication))
+        tina.rtcp.clear()
+        if wanted:
+            keys.append(network.now)
+        tina.send_rtp(*sender.frame(1, key=wanted, ticks=1800))
+
+    network.each_tick.append(encode)
+    tap = Deaf()
+    network.router.add_tap(tap, network.now)
+    began = network.now
+    for _ in range(120):
+        network.router.refresh_for_taps(network.now)
+        network.advance(1.0)
+    assert len(keys) == 5
+    assert max(later - earlier for earlier, later in itertools.pairwise(keys)) < 27
+    assert keys[0] - began < 0.1
+    network.router.remove_tap(tap)
+    network.advance(60.0)
+    network.router.refresh_for_taps(network.now)
+    network.advance(1.0)
+    assert len(keys) == 5, "nobody records it any more"
+
+
+def test_who_sends_key_frames_anyway_and_who_is_paused_is_asked_for_none(network: FakeNetwork) -> None:
+    tina = network.join("tina", "send")
+    camera = network.produce(tina, "video", vp8_parameters(1111))
+    sender = Vp8Sender(1111)
+    network.router.add_tap(Deaf(), network.now)
+    for _ in range(6):
+        tina.send_rtp(*sender.frame(1, key=True))
+        network.router.refresh_for_taps(network.now)
+        network.advance(10.0)
+    assert requests(tina) == 1
+    network.router.pause_producer(camera)
+    network.advance(60.0)
+    network.router.refresh_for_taps(network.now)
+    network.advance(1.0)
+    assert requests(tina) == 1
 
 
 def test_a_recorder_that_fails_is_taken_off_and_the_class_goes_on(network: FakeNetwork) -> None:
