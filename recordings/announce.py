@@ -23,11 +23,23 @@ log = logging.getLogger(__name__)
 def state(pk: int) -> None:
     """`recording:status` to everybody who is still in the room; a mail when it is ready, or has failed."""
     recording = Recording.objects.select_related("room").filter(pk=pk).first()
-    if recording is not None and recording.state in mails.KIND_OF_STATE:
-        mails.tell_of_recording.delay(pk)
-    if recording is None or not people_in(recording.room.code):
+    if recording is None:
         return
-    data = {"recording_id": recording.public_id, "status": recording.state, "progress": recording.progress}
+    if people_in(recording.room.code):
+        _tell_status(recording)
+    if recording.state in mails.KIND_OF_STATE:
+        mails.tell_of_recording.delay(pk)
+
+
+def _tell_status(recording: Recording) -> None:
+    data = {
+        "recording_id": recording.public_id,
+        "status": recording.state,
+        "progress": recording.progress,
+        "segments_done": recording.segments_done,
+        "segments_total": recording.segments_total,
+        "seconds_left": recording.seconds_left,
+    }
     try:
         async_to_sync(_tell)(recording.room.code, data)
     except (RedisError, OSError) as error:

@@ -13,6 +13,10 @@ class RecordingsConfig(AppConfig):
             "task": tasks.sweep_recordings.name,
             "schedule": tasks.SWEEP_EVERY,
         }
+        settings.CELERY_BEAT_SCHEDULE["compose along"] = {
+            "task": tasks.compose_along.name,
+            "schedule": tasks.ALONG_EVERY,
+        }
         settings.CELERY_BEAT_SCHEDULE["expire recordings"] = {
             "task": tasks.expire_recordings.name,
             "schedule": tasks.EXPIRE_EVERY,

@@ -25,7 +25,7 @@ from recordings.composition import LAYOUTS
 from recordings.errors import CompositionFailed
 from recordings.join import join
 from recordings.planner import Planner
-from recordings.programs import BASE_DIR, last_words
+from recordings.programs import BASE_DIR, NICENESS, last_words
 from recordings.segments import SEGMENTS, Segments
 from recordings.tracks import TrackFile
 
@@ -75,7 +75,7 @@ def compose(
     """Compose the recording in `folder`, whose class is over, into `out`. If `on_progress` raises, composing ends."""
     planned = plan(folder, layout)
     compose_all(folder, planned.segments, quality, on_progress)
-    join(Segments(folder), planned.segments, quality, out)
+    join(folder, planned.segments, quality, out)
     return planned
 
 
@@ -89,22 +89,27 @@ def compose_all(folder: Path, total: int, quality: str, on_progress: OnProgress 
     on_progress(total, total)
 
 
-def compose_next(folder: Path, quality: str) -> bool:
+def left(folder: Path, total: int, quality: str) -> int:
+    """How many of so many segments are not composed yet."""
+    return sum(number < total for number in Segments(folder).undone(quality))
+
+
+def compose_next(folder: Path, quality: str, niceness: int = NICENESS) -> bool:
     """Compose a segment that nobody composes -> whether there was one."""
     segments = Segments(folder)
     for number in segments.undone(quality):
         with segments.claimed(f"{quality}-{number:04}") as mine:
             if mine and number in segments.undone(quality):
-                run(folder, number, quality)
+                run(folder, number, quality, niceness)
                 return True
     return False
 
 
-def run(folder: Path, number: int, quality: str) -> None:
+def run(folder: Path, number: int, quality: str, niceness: int = NICENESS) -> None:
     """Draw and mix a segment in a process of its own. Raises CompositionFailed."""
     with tempfile.TemporaryFile() as errors:
         program = subprocess.Popen(
-            [sys.executable, "-m", "recordings.render", str(folder), str(number), quality],
+            [sys.executable, "-m", "recordings.render", str(folder), str(number), quality, str(niceness)],
             cwd=BASE_DIR,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -24,8 +24,9 @@ MILLISECOND = Fraction(1, 1000)
 WHITELIST = {"protocol_whitelist": "file"}
 
 
-def join(segments: Segments, count: int, quality: str, out: Path) -> None:
+def join(folder: Path, count: int, quality: str, out: Path) -> None:
     """The first `count` segments. Raises CompositionFailed where the film is not what was drawn."""
+    segments = Segments(folder)
     unfinished = segments.path / f".{quality}.mp4.joined"
     try:
         frames = _join(segments, count, quality, unfinished)

@@ -71,6 +71,15 @@ class Recording(models.Model):
         FAILED = "failed", "Failed"
         EXPIRED = "expired", "Expired"
 
+    class Outputs(models.TextChoices):
+        """What is made of it besides its first film, once that one is ready."""
+
+        NONE = "none", "None yet"
+        WAITING = "waiting", "Waiting"
+        MAKING = "making", "Being made"
+        MADE = "made", "Made"
+        FAILED = "failed", "Failed"
+
     class Layout(models.TextChoices):
         GRID = "grid", "Everybody in a grid"
         SPEAKER = "speaker", "Whoever speaks, large"
@@ -88,6 +97,7 @@ class Recording(models.Model):
     formats = models.JSONField(default=default_formats, help_text="mp4, webm, m4a, hls")
     who = models.CharField(max_length=8, choices=Who.choices, default=Who.ALL)
     state = models.CharField(max_length=10, choices=State.choices, default=State.RECORDING, db_index=True)
+    outputs = models.CharField(max_length=10, choices=Outputs.choices, default=Outputs.NONE)
     progress = models.PositiveSmallIntegerField(default=0)  # percent of the composition
     segments_done = models.PositiveIntegerField(default=0)  # of the first quality, composed while the class goes on
     segments_total = models.PositiveIntegerField(default=0)  # 0: not known before the class is over

@@ -23,6 +23,7 @@ from sfu.manifest import ENTRIES, Started, Stopped, read_manifest, read_timeline
 
 LOOKAHEAD = 12.0  # seconds: a repaired packet is there by then, and a worker that replaces a dead one
 WRITTEN_WITHIN = 3.0  # seconds: what arrived longer ago than the newest packet is on the disk, in whichever log
+READY_AFTER = LOOKAHEAD + WRITTEN_WITHIN  # seconds after its end that a segment can be planned
 MAX_CLASS = 24 * 3600.0  # seconds: beyond this a clock lied
 FOR_EVER = 1e12  # seconds: JSON knows no infinity
 STATE = "planner.json"
@@ -65,7 +66,7 @@ class Planner:
                 break
             end = begin + FRAMES if total is None else min(total, begin + FRAMES)
             begins, ends = _moment(time, begin / FPS), _moment(time, end / FPS)
-            if total is None and not self._alive_at(ends + LOOKAHEAD + WRITTEN_WITHIN):
+            if total is None and not self._alive_at(ends + READY_AFTER):
                 break
             self.segments.write(self._plan(begin, end, begins, ends, time))
             self._state.planned += 1

@@ -17,6 +17,7 @@ FONT = BASE_DIR / "static" / "vendor" / "fonts" / "DejaVuSans-Bold.ttf"
 LOCAL = "file,pipe"  # a media file that names a network address is not followed
 NEEDED = ("drawtext", "alimiter")  # filters; Debian's FFmpeg has them, some small builds do not
 NICENESS = 5  # composing waits for classes that run, but a busy machine does not starve it
+NICENESS_ALONG = 19  # while the very class goes on that is composed
 
 
 class FfmpegFailed(Exception):
@@ -55,6 +56,6 @@ def last_words(stderr: bytes, status: int) -> str:
     return text[-400:] or f"FFmpeg ended with status {status}"
 
 
-def be_nice() -> None:
+def be_nice(niceness: int = NICENESS) -> None:
     """In a process of its own: composing waits for everything else on the machine."""
-    os.nice(NICENESS)
+    os.nice(niceness)

@@ -1,4 +1,6 @@
-"""Draw and encode the pictures of one segment, and mix its sound: `python -m recordings.render FOLDER NUMBER QUALITY`.
+"""Draw and encode the pictures of one segment, and mix its sound.
+
+    python -m recordings.render FOLDER NUMBER QUALITY NICENESS
 
 A process of its own, without Django, so that several cores work on one class and a decoder that crashes on somebody's
 packets takes nothing with it. It prints how many frames are done; when nobody listens any more, it ends.
@@ -215,5 +217,5 @@ def main(folder: str, number: str, quality: str) -> None:
 
 
 if __name__ == "__main__":
-    be_nice()
-    main(*sys.argv[1:])
+    be_nice(int(sys.argv[4]))
+    main(*sys.argv[1:4])

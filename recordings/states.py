@@ -4,6 +4,9 @@
                    ^           |            |
                    +-----------+------------+   a try failed or its process died; after TRIES: FAILED -> QUEUED (Retry)
 
+Once READY, `outputs` tells of what else is made: NONE -> WAITING -> MAKING -> MADE, or FAILED after TRIES. While it is
+RECORDING, segments are composed under a lease that moves no state.
+
 Every move is one conditional update: of two that try, one is told False. Whoever composes holds a lease and renews it;
 a lease that ran out is another's to take, and the old holder's next move moves nothing. What follows from a move
 (a task, a word to the room) waits for the commit.
@@ -30,12 +33,16 @@ if TYPE_CHECKING:
     from recordings.tracks import TrackFile
 
 State = Recording.State
-WORKING = (State.COMPOSING, State.UPLOADING)
+Outputs = Recording.Outputs
+WORKING = Q(state__in=(State.COMPOSING, State.UPLOADING))
+ALONG = Q(state=State.RECORDING)
+MAKING = Q(state=State.READY, outputs=Outputs.MAKING)
 TRIES = 3
 LEASE = timedelta(seconds=40)  # a composer that was killed is replaced after this, and RENEW_EVERY at the most
 RENEW_EVERY = 10.0  # seconds
 ASK_AGAIN = timedelta(seconds=120)  # a queued recording whose task got lost is queued anew
 RETRY_AFTER = 15  # seconds, times the number of tries
+ALONG_AGAIN = timedelta(seconds=300)  # after a segment that could not be composed while the class goes on
 PROCESS_DIED = "The composing process was killed or the machine went down."
 
 
@@ -47,9 +54,9 @@ class LeaseLost(Exception):
     """Another process has taken the recording over: whatever this one does counts no more."""
 
 
-def _move(pk: int, seen: State | tuple[State, ...], /, only: Q | None = None, **changes: Any) -> bool:
-    states = seen if isinstance(seen, tuple) else (seen,)
-    moved = Recording.objects.filter(only or Q(), pk=pk, state__in=states).update(**changes) == 1
+def _move(pk: int, seen: State | Q, /, only: Q | None = None, **changes: Any) -> bool:
+    seen = seen if isinstance(seen, Q) else Q(state=seen)
+    moved = Recording.objects.filter(seen, only or Q(), pk=pk).update(**changes) == 1
     if moved:
         transaction.on_commit(lambda: announce.state(pk), robust=True)
     return moved
@@ -60,6 +67,12 @@ def _queue(pk: int, countdown: float = 0) -> None:
     from recordings.tasks import compose_recording  # tasks know states, not the other way round
 
     transaction.on_commit(lambda: compose_recording.apply_async((pk,), countdown=countdown), robust=True)
+
+
+def _make_outputs(pk: int, countdown: float = 0) -> None:
+    from recordings.tasks import make_outputs  # tasks know states, not the other way round
+
+    transaction.on_commit(lambda: make_outputs.apply_async((pk,), countdown=countdown), robust=True)
 
 
 # --- while the class runs --------------------------------------------------------------------------------------------
@@ -96,34 +109,39 @@ def recorded(pk: int, stopped_at: datetime | None = None) -> bool:
 # --- composing -------------------------------------------------------------------------------------------------------
 
 
-class Lease:
-    """The right to compose one recording. Its methods raise LeaseLost when another process has it now."""
+class Held:
+    """The right to work on one recording. Its methods raise LeaseLost when another process has it now."""
 
-    def __init__(self, pk: int, until: datetime) -> None:
+    def __init__(self, pk: int, until: datetime, while_: Q = WORKING) -> None:
         self.pk = pk
         self._until = until
+        self._while = while_
         self._lock = threading.Lock()  # a thread renews while the composer works: `_until` is what both go by
 
-    def _move(self, seen: State | tuple[State, ...], **changes: Any) -> None:
+    def _move(self, seen: State | Q, **changes: Any) -> None:
         with self._lock:
             if not _move(self.pk, seen, Q(lease_until=self._until), **changes):
                 raise LeaseLost
 
-    def renew(self) -> None:
-        until = timezone.now() + LEASE
+    def _note(self, **changes: Any) -> None:
+        """What moves no state, and is told to nobody."""
         with self._lock:
-            held = Recording.objects.filter(pk=self.pk, state__in=WORKING, lease_until=self._until)
-            if held.update(lease_until=until) != 1:
+            held = Recording.objects.filter(self._while, pk=self.pk, lease_until=self._until)
+            if held.update(**changes) != 1:
                 raise LeaseLost
-            self._until = until
+            self._until = changes.get("lease_until", self._until)
+
+    def renew(self) -> None:
+        self._note(lease_until=timezone.now() + LEASE)
+
+
+class Lease(Held):
+    """The right to compose one recording whose class is over."""
 
     def progress(self, done: int, total: int, seconds_left: int | None) -> None:
         """So many segments are composed."""
         about = {"progress": 100 * done // total, "segments_done": done, "segments_total": total}
-        with self._lock:
-            held = Recording.objects.filter(pk=self.pk, state=State.COMPOSING, lease_until=self._until)
-            if held.update(**about, seconds_left=seconds_left) != 1:
-                raise LeaseLost
+        self._note(**about, seconds_left=seconds_left)
         announce.state(self.pk)
 
     def uploading(self, tracks: list[TrackFile], names: dict[str, str], duration: float, gap: float = 0.0) -> None:
@@ -154,10 +172,12 @@ class Lease:
     def ready(self, stored: Stored, name: str) -> None:
         """The film of that name is stored."""
         with transaction.atomic():
-            self._move(
-                State.UPLOADING, state=State.READY, ready_at=timezone.now(), lease_until=None, reason="", attempts=0
-            )
+            now = timezone.now()
+            done = {"ready_at": now, "reason": "", "attempts": 0, "seconds_left": None}
+            waiting = {"outputs": Outputs.WAITING, "lease_until": now + ASK_AGAIN}
+            self._move(State.UPLOADING, state=State.READY, **done, **waiting)
             Composition.objects.note(self.pk, name, stored)
+            _make_outputs(self.pk)
 
     def failed(self, reason: str, *, final: bool = False) -> None:
         """Try again, or after TRIES (or when trying again cannot help) show the reason beside Retry."""
@@ -182,6 +202,43 @@ class Lease:
             _queue(self.pk, countdown=after)
 
 
+class AlongLease(Held):
+    """The right to compose segments of a class that goes on."""
+
+    def release(self, segments_done: int) -> None:
+        self._note(segments_done=segments_done, lease_until=None)
+
+    def failed(self) -> None:
+        """It is tried again later, and if need be after the class, which counts its tries."""
+        self._note(lease_until=timezone.now() + ALONG_AGAIN)
+
+
+class OutputsLease(Held):
+    """The right to make what else is made of a recording that is ready."""
+
+    def made(self) -> None:
+        self._note(outputs=Outputs.MADE, attempts=0, lease_until=None)
+
+    def failed(self) -> None:
+        """Try again, or after TRIES leave it: the film is there, and the packets stay."""
+        attempts = Recording.objects.filter(pk=self.pk).values_list("attempts", flat=True).first()
+        with transaction.atomic():
+            if attempts is None or attempts >= TRIES:
+                self._note(outputs=Outputs.FAILED, lease_until=None)
+                return
+            wait = RETRY_AFTER * attempts
+            until = timezone.now() + timedelta(seconds=wait) + ASK_AGAIN
+            self._note(outputs=Outputs.WAITING, lease_until=until)
+            _make_outputs(self.pk, countdown=wait)
+
+    def give_back(self, after: float) -> None:
+        """No try of ours: the storage is away."""
+        with transaction.atomic():
+            until = timezone.now() + timedelta(seconds=after) + ASK_AGAIN
+            self._note(outputs=Outputs.WAITING, attempts=F("attempts") - 1, lease_until=until)
+            _make_outputs(self.pk, countdown=after)
+
+
 def claim(pk: int) -> Lease | None:
     """None: it is not queued (another composes it, it is done, it failed), which is no error."""
     until = timezone.now() + LEASE
@@ -189,11 +246,28 @@ def claim(pk: int) -> Lease | None:
     return Lease(pk, until) if moved else None
 
 
+def claim_along(pk: int) -> AlongLease | None:
+    """None: the class is over, or another process composes along with it."""
+    now = timezone.now()
+    free = Q(lease_until=None) | Q(lease_until__lt=now)
+    moved = Recording.objects.filter(ALONG, free, pk=pk).update(lease_until=now + LEASE) == 1
+    return AlongLease(pk, now + LEASE, ALONG) if moved else None
+
+
+def claim_outputs(pk: int) -> OutputsLease | None:
+    """None: there is nothing to make, or another process makes it."""
+    until = timezone.now() + LEASE
+    waiting = Q(state=State.READY, outputs=Outputs.WAITING)
+    making = {"outputs": Outputs.MAKING, "attempts": F("attempts") + 1, "lease_until": until}
+    moved = Recording.objects.filter(waiting, pk=pk).update(**making) == 1
+    return OutputsLease(pk, until, MAKING) if moved else None
+
+
 def take_from_the_dead(now: datetime) -> int:
     """Queue what a composer held whose lease ran out; fail what outlived TRIES composers -> how many."""
     taken = 0
     stale = Q(lease_until__lt=now) | Q(lease_until=None)
-    for pk, attempts in Recording.objects.filter(stale, state__in=WORKING).values_list("pk", "attempts"):
+    for pk, attempts in Recording.objects.filter(stale, WORKING).values_list("pk", "attempts"):
         with transaction.atomic():
             if attempts >= TRIES:
                 taken += _move(pk, WORKING, stale, state=State.FAILED, reason=PROCESS_DIED, lease_until=None)
@@ -202,19 +276,29 @@ def take_from_the_dead(now: datetime) -> int:
             ):
                 taken += 1
                 _queue(pk)
+    for pk, attempts in Recording.objects.filter(stale, MAKING).values_list("pk", "attempts"):
+        with transaction.atomic():
+            if attempts >= TRIES:
+                taken += _move(pk, MAKING, stale, outputs=Outputs.FAILED, lease_until=None)
+            elif _move(pk, MAKING, stale, outputs=Outputs.WAITING, lease_until=now + ASK_AGAIN):
+                taken += 1
+                _make_outputs(pk)
     return taken
 
 
 def queue_the_lost(now: datetime) -> int:
-    """Send a task again for queued recordings that nobody has taken for ASK_AGAIN -> how many. Doubles do no harm."""
+    """Send a task again for what nobody has taken for ASK_AGAIN -> how many. Doubles do no harm."""
     sent = 0
     overdue = Q(lease_until__lt=now) | Q(lease_until=None)
-    for pk in Recording.objects.filter(overdue, state=State.QUEUED).values_list("pk", flat=True):
-        with transaction.atomic():
-            waiting = Recording.objects.filter(overdue, pk=pk, state=State.QUEUED)
-            if waiting.update(lease_until=now + ASK_AGAIN) == 1:
-                sent += 1
-                _queue(pk)
+    for waiting, send in (
+        (Q(state=State.QUEUED), _queue),
+        (Q(state=State.READY, outputs=Outputs.WAITING), _make_outputs),
+    ):
+        for pk in Recording.objects.filter(overdue, waiting).values_list("pk", flat=True):
+            with transaction.atomic():
+                if Recording.objects.filter(overdue, waiting, pk=pk).update(lease_until=now + ASK_AGAIN) == 1:
+                    sent += 1
+                    send(pk)
     return sent
 
 
@@ -222,18 +306,22 @@ def queue_the_lost(now: datetime) -> int:
 
 
 def retry(pk: int) -> bool:
-    """Somebody pressed Retry."""
+    """Somebody pressed Retry: for the film, or for what else was to be made."""
     with transaction.atomic():
         until = timezone.now() + ASK_AGAIN
-        moved = _move(pk, State.FAILED, state=State.QUEUED, attempts=0, progress=0, reason="", lease_until=until)
-        if moved:
+        again: dict[str, Any] = {"attempts": 0, "lease_until": until}
+        if _move(pk, State.FAILED, state=State.QUEUED, progress=0, reason="", **again):
             _queue(pk)
-    return moved
+        elif _move(pk, Q(state=State.READY, outputs=Outputs.FAILED), outputs=Outputs.WAITING, **again):
+            _make_outputs(pk)
+        else:
+            return False
+    return True
 
 
 def expire(pk: int) -> bool:
     """Its time is over, and nobody holds it. What is stored of it goes after the commit, by the task that asked."""
     with transaction.atomic():
         Recording.objects.select_for_update().filter(pk=pk).first()  # a hold that is being placed is waited for
-        unheld = Q(hold=None)
-        return _move(pk, (State.READY, State.FAILED), unheld, state=State.EXPIRED, reason="", lease_until=None)
+        over = Q(state__in=(State.READY, State.FAILED), hold=None)
+        return _move(pk, over, state=State.EXPIRED, outputs=Outputs.NONE, reason="", lease_until=None)

@@ -18,16 +18,20 @@ from celery import shared_task
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 
-from recordings import announce, files, finishing, keeping, states, storage
+from recordings import announce, files, finishing, keeping, outputs, states, storage
 from recordings.errors import CompositionFailed, NothingRecorded, StillRecording
 from recordings.models import FIRST_QUALITY, UNFINISHED, Composition, Recording
-from recordings.states import Lease, LeaseLost
+from recordings.states import AlongLease, Held, Lease, LeaseLost, OutputsLease
 from sfu.manifest import Joined, read_timeline
 
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY = 10.0  # seconds; the schedule stands in apps.py
+ALONG_EVERY = 5.0  # seconds
+HELPERS = 7  # tasks that compose beside the one that holds the lease; idle ones cost nothing
+LOW = 9  # the priority of composing, where everything else has 0: it waits for no segment but the one that is begun
 EXPIRE_EVERY = 3600.0  # seconds
 UNCLAIMED_KEPT = 7 * 86400.0  # seconds: a database restored from a backup may not know of the latest recordings yet
 UPLOAD_AGAIN = 20.0  # seconds: a storage that comes back has the composition within a minute
@@ -76,7 +80,8 @@ def _reason(error: Exception) -> str:
 
 
 def _compose(lease: Lease) -> None:
-    from recordings.compose import clear, compose  # brings the decoders, which a web process does without
+    from recordings.compose import compose_all, plan  # bring the decoders, which a web process does without
+    from recordings.join import join
 
     recording = Recording.objects.filter(pk=lease.pk).first()
     if recording is None:  # deleted meanwhile, with its class
@@ -88,16 +93,125 @@ def _compose(lease: Lease) -> None:
     if out.is_file() and recording.tracks.exists():
         lease.uploading_again()  # composed by an earlier try, which could not store it
     else:
-        composed = compose(folder, out, layout=recording.layout, on_progress=_Progress(lease))
+        planned = plan(folder, recording.layout)
+        _call_helpers(recording, planned.segments)
+        compose_all(folder, planned.segments, FIRST_QUALITY, _Progress(lease))
+        join(folder, planned.segments, FIRST_QUALITY, out)
         names = {entry.peer: entry.name for entry in read_timeline(folder) if isinstance(entry, Joined)}
-        lease.uploading(composed.tracks, names, composed.duration, composed.gap)
+        lease.uploading(planned.tracks, names, planned.duration, planned.gap)
     stored = storage.store(out, storage.key(recording.public_id, film))
     lease.ready(stored, film)
-    # Stored and verified, and the database says so: only now may the tracks go. The timeline stays, it is small.
-    for log_file in folder.glob("*.rtpdump"):
-        log_file.unlink(missing_ok=True)
+
+
+def _call_helpers(recording: Recording, segments: int) -> None:
+    """Whoever has time composes a segment. Without them it takes longer."""
+    from recordings.compose import left
+
+    with contextlib.suppress(OperationalError):
+        for _ in range(min(HELPERS, left(recording.folder, segments, FIRST_QUALITY) - 1)):
+            help_compose.apply_async((recording.pk,), priority=LOW, retry=False)
+
+
+@shared_task
+def help_compose(pk: int) -> None:
+    """Compose one segment of what another process composes, then go behind everybody else in the queue."""
+    from recordings.compose import compose_next
+
+    recording = Recording.objects.filter(pk=pk, state=Recording.State.COMPOSING).first()
+    if recording is None:
+        return
+    try:
+        if compose_next(recording.folder, FIRST_QUALITY):
+            help_compose.apply_async((pk,), priority=LOW)
+    except CompositionFailed as error:
+        # Whoever holds the lease meets it, too, and counts the try.
+        log.warning("recording %s: a segment could not be composed: %s", recording.public_id, error)
+
+
+# --- while the class goes on -----------------------------------------------------------------------------------------
+
+
+@shared_task
+def compose_along() -> None:
+    """Every few seconds: have the next segment composed of each class that goes on and is long enough past it."""
+    from recordings.planner import READY_AFTER
+    from recordings.segments import SECONDS
+
+    now = timezone.now()
+    for recording in Recording.objects.filter(state=Recording.State.RECORDING, paused_at=None):
+        recorded = (now - recording.started_at).total_seconds() - recording.seconds_paused
+        free = recording.lease_until is None or recording.lease_until < now
+        if free and recorded >= (recording.segments_done + 1) * SECONDS + READY_AFTER:
+            compose_while_recording.apply_async((recording.pk,), priority=LOW, expires=ALONG_EVERY)
+
+
+@shared_task
+def compose_while_recording(pk: int) -> None:
+    """Plan as far as the class has come, and compose one segment."""
+    lease = states.claim_along(pk)
+    if lease is None:
+        return
+    try:
+        with _kept(lease):
+            _compose_along(lease)
+    except LeaseLost:
+        log.info("recording %s is over: its segments are composed with the rest", pk)
+    except Exception as error:
+        log.warning("recording %s: a segment could not be composed yet: %s", pk, error)
+        with contextlib.suppress(LeaseLost):
+            lease.failed()
+
+
+def _compose_along(lease: AlongLease) -> None:
+    from recordings.compose import compose_next, left, plan_along
+    from recordings.programs import NICENESS_ALONG
+
+    recording = Recording.objects.filter(pk=lease.pk).first()
+    if recording is None:
+        raise LeaseLost
+    planned = plan_along(recording.folder, recording.layout)
+    compose_next(recording.folder, FIRST_QUALITY, NICENESS_ALONG)
+    undone = left(recording.folder, planned, FIRST_QUALITY)
+    lease.release(planned - undone)
+    if undone:
+        compose_while_recording.apply_async((lease.pk,), priority=LOW)
+
+
+# --- once it is ready ------------------------------------------------------------------------------------------------
+
+
+@shared_task
+def make_outputs(pk: int) -> None:
+    """All that `recordings.outputs` makes; then the packets may go."""
+    lease = states.claim_outputs(pk)
+    if lease is None:
+        return
+    try:
+        with _kept(lease):
+            _make_outputs(lease)
+    except LeaseLost:
+        log.warning("recording %s: another process makes the rest of it", pk)
+    except storage.StorageAway as error:
+        log.warning("recording %s waits for its storage: %s (%s)", pk, error, error.__cause__)
+        lease.give_back(after=UPLOAD_AGAIN)
+    except Exception:
+        log.exception("recording %s: not all could be made of it", pk)
+        lease.failed()
+
+
+def _make_outputs(lease: OutputsLease) -> None:
+    from recordings.compose import clear
+
+    recording = Recording.objects.filter(pk=lease.pk).first()
+    if recording is None:
+        raise LeaseLost
+    folder = recording.folder
+    outputs.make(recording, folder, folder / files.film(FIRST_QUALITY))
+    lease.made()
+    # Stored and verified, and the database says so: only now may the packets go. The timeline stays, it is small.
+    for path in (*folder.glob("*.rtpdump"), *folder.glob("*.mp4")):
+        path.unlink(missing_ok=True)
     clear(folder)
-    out.unlink(missing_ok=True)
 
 
 class _Progress:
@@ -121,7 +235,7 @@ class _Progress:
 
 
 @contextlib.contextmanager
-def _kept(lease: Lease) -> Iterator[None]:
+def _kept(lease: Held) -> Iterator[None]:
     """Renew the lease from a thread: reading hours of packets and sending gigabytes come back to nobody for minutes.
 
     When it is lost, the next move of the lease's holder tells.

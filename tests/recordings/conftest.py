@@ -35,12 +35,17 @@ def places(settings: LazySettings, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
-    """What was sent to Celery: (recording, countdown). The broker is away, and so is the room's Redis."""
+    """What was sent to Celery to be composed: (recording, countdown). All else that is sent gets lost; the room's Redis
+    is away."""
+    from recordings import tasks as celery
     from recordings.mails import tell_of_recording
-    from recordings.tasks import compose_recording
 
     tasks: Sent = []
-    monkeypatch.setattr(compose_recording, "apply_async", lambda args, countdown=0: tasks.append((args[0], countdown)))
+    for task in (celery.help_compose, celery.compose_while_recording, celery.make_outputs):
+        monkeypatch.setattr(task, "apply_async", lambda args, **options: None)
+    monkeypatch.setattr(
+        celery.compose_recording, "apply_async", lambda args, countdown=0: tasks.append((args[0], countdown))
+    )
     monkeypatch.setattr(tell_of_recording, "delay", lambda pk: None)
     monkeypatch.setattr("recordings.announce.people_in", lambda code: set())
     return tasks

@@ -128,6 +128,8 @@ def test_a_class_is_composed_goes_up_and_its_raw_tracks_go(bucket: Bucket, recor
     assert len(film) == composition.size
     assert film[4:8] == b"ftyp"
     assert bucket.client.head_object(Bucket=bucket.name, Key=composition.key)["ContentType"] == "video/mp4"
+    tasks.make_outputs(recording.pk)
+    assert seen(recording).outputs == Recording.Outputs.MADE
     assert not list(folder.glob("*.rtpdump"))
     assert not (folder / "720p.mp4").exists()
 
@@ -193,6 +195,8 @@ def test_while_the_store_is_broken_the_composition_waits_here_and_goes_up_afterw
     assert recording.duration == timedelta(seconds=3)
     assert recording.tracks.count() == 2
     assert bucket.keys() == [Composition.objects.get(recording=recording).key]
+    tasks.make_outputs(recording.pk)
+    assert seen(recording).outputs == Recording.Outputs.MADE
     assert not list(folder.glob("*.rtpdump"))
 
 

@@ -34,6 +34,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """What was sent to Celery: nobody takes it but the test."""
     queue: list[int] = []
     monkeypatch.setattr(tasks.compose_recording, "apply_async", lambda args, countdown=0: queue.append(args[0]))
+    monkeypatch.setattr(tasks.make_outputs, "apply_async", lambda args, countdown=0: None)
     return queue
 
 

@@ -30,6 +30,7 @@ from sfu.manifest import LEASE, MANIFEST, read_manifest
 from tests.database import database_url
 from tests.lectern import wait_until
 from tests.recordings.conftest import Sent
+from tests.recordings.processes import drawing
 from tests.recordings.synthetic import SyntheticClass, person
 
 State = Recording.State
@@ -73,6 +74,9 @@ def test_a_stopped_recording_is_composed_stored_and_verified_and_its_raw_tracks_
         ("Tina", "video"),
         ("Tina", "audio"),
     }
+    assert len(list(folder.glob("*.rtpdump"))) == 2
+    tasks.make_outputs(recording.pk)
+    assert seen(recording).outputs == Recording.Outputs.MADE
     assert sorted(path.name for path in folder.iterdir()) == [LEASE, MANIFEST, "timeline.jsonl"]
 
 
@@ -243,26 +247,14 @@ def test_a_composer_killed_in_the_middle_takes_its_helpers_along_and_another_fin
         kept.append(segments.pictures_path(0, FIRST_QUALITY).stat().st_mtime)
         join(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("recordings.compose.join", looked_at)
+    monkeypatch.setattr("recordings.join.join", looked_at)
     tasks.compose_recording(recording.pk)
     assert seen(recording).state == State.READY
     assert recording.duration == timedelta(seconds=66)
     assert kept == [first.st_mtime]
     assert Composition.objects.filter(recording=recording).count() == 1
+    tasks.make_outputs(recording.pk)
     assert not segments.path.exists()
-
-
-def drawing(folder: Path) -> list[int]:
-    """Processes that draw or mix in that folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if any(str(folder).encode() in word for word in words):
-            found.append(int(process.name))
-    return found
 
 
 def test_a_composer_that_lost_its_lease_ends_without_a_trace(
@@ -281,7 +273,7 @@ def test_a_composer_that_lost_its_lease_ends_without_a_trace(
         thief.join()
         join(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("recordings.compose.join", joined_too_late)
+    monkeypatch.setattr("recordings.join.join", joined_too_late)
     tasks.compose_recording(recording.pk)
     assert seen(recording).state == State.COMPOSING  # the other's
     assert not Composition.objects.exists()
