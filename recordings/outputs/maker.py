@@ -19,6 +19,7 @@ from recordings.composition import SIZES, Scene, plan
 from recordings.models import FIRST_QUALITY, Composition, Recording
 from recordings.outputs import chapters, chat, hls, poster, sound, thumbnails, webm
 from recordings.outputs.media import check, seconds_of
+from recordings.segments import Segments
 from recordings.timeline import RecordedTime
 from sfu.manifest import read_timeline
 
@@ -40,11 +41,16 @@ class Maker:
         self._seconds = seconds_of(film)
         self._entries = read_timeline(folder)
         self._time = RecordedTime.of(self._entries)
-        self._kept = dict(recording.compositions.values_list("name", "sha256"))
+        self._kept: dict[str, str] = {}  # sha256 by name
         self._failed: list[Exception] = []
 
     def make(self) -> None:
-        """Raises the first that went wrong, when all others are done."""
+        """Raises the first that went wrong, when all others are done. Two that make the same do so in turn."""
+        with Segments(self._recorded).claimed("outputs", wait=True):
+            self._kept = dict(self._recording.compositions.values_list("name", "sha256"))
+            self._make()
+
+    def _make(self) -> None:
         self._folder.mkdir(exist_ok=True)
         formats = self._recording.formats
         others = [quality for quality in SIZES if quality in self._recording.qualities and quality != FIRST_QUALITY]
@@ -60,7 +66,7 @@ class Maker:
             for quality in others:
                 self._try(files.film(quality), partial(self._sized, quality))
             if "hls" in formats and others:
-                self._try(f"hls/{others[-1]}.m3u8", lambda: self._hls(others))
+                self._try(None, lambda: self._hls(others))
             if "webm" in formats:
                 self._try(files.film(FIRST_QUALITY, ".webm"), self._webm)
         except Gone:
@@ -70,8 +76,8 @@ class Maker:
             raise self._failed[0]
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _try(self, last: str, make: Callable[[], list[Path]]) -> None:
-        """`last`: what is kept last of what `make` gives; where it is kept, all is."""
+    def _try(self, last: str | None, make: Callable[[], list[Path]]) -> None:
+        """`last`: what is kept last of what `make` gives; where it is kept, all is. None: only making it tells."""
         if last in self._kept:
             return
         try:
@@ -80,7 +86,7 @@ class Maker:
         except (Gone, storage.StorageAway):
             raise
         except Exception as error:
-            log.exception("recording %s: %s could not be made", self._recording.public_id, last)
+            log.exception("recording %s: %s could not be made", self._recording.public_id, last or files.HLS)
             self._failed.append(error)
 
     def _keep(self, path: Path) -> None:
@@ -139,8 +145,10 @@ class Maker:
         """The film in another size; by copy where its segments are composed already."""
         path = self._folder / files.film(quality)
         if not path.is_file():
-            compose(self._recorded, path, layout=self._recording.layout, quality=quality)
-            check(path, "mp4", self._seconds, {"h264", "aac"})
+            unchecked = path.with_name(f".{path.name}")
+            compose(self._recorded, unchecked, layout=self._recording.layout, quality=quality)
+            check(unchecked, "mp4", self._seconds, {"h264", "aac"})
+            unchecked.replace(path)
         return path
 
     def _hls(self, others: list[str]) -> list[Path]:

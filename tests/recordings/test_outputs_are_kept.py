@@ -111,6 +111,9 @@ def test_other_sizes_are_composed_and_hls_has_them_all(ready: Recording) -> None
     assert noted(ready) == ALWAYS | HLS | sizes | streams
     master = content(ready, "hls/master.m3u8").splitlines()
     assert [line for line in master if not line.startswith("#")] == ["360p.m3u8", "720p.m3u8", "1080p.m3u8"]
+    stored = list(ready.compositions.values_list("name", "sha256", "created_at"))
+    outputs.make(ready, ready.folder, film)  # whoever made them died before he could say so
+    assert list(ready.compositions.values_list("name", "sha256", "created_at")) == stored
     for quality in ("360p", "1080p"):
         with av.open(str(storage.local_path(storage.key(ready.public_id, f"{quality}.mp4")))) as made:
             pictures = made.streams.video[0]
