@@ -29,7 +29,7 @@ class GuideInline(admin.TabularInline):
 
 class LessonInline(admin.TabularInline):
     model = Lesson
-    fields = ("title", "starts_at", "planned_duration", "encrypted")
+    fields = ("title", "starts_at", "planned_duration", "record_automatically", "encrypted")
     extra = 0
     show_change_link = True
 
@@ -87,7 +87,7 @@ def _link_to_course(course: Course) -> str:
 @admin.register(Lesson)
 class LessonAdmin(admin.ModelAdmin):
     list_display = ("title", "course_link", "starts_at", "planned_duration", "encrypted", "created_at")
-    list_filter = ("starts_at", "encrypted", ("course", admin.RelatedOnlyFieldListFilter))
+    list_filter = ("starts_at", "record_automatically", "encrypted", ("course", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("course",)
     search_fields = ("title", "description", "course__title", "course__slug")
     date_hierarchy = "starts_at"

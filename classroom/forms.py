@@ -28,14 +28,25 @@ class LessonForm(forms.ModelForm):
 
     class Meta:
         model = Lesson
-        fields = ("title", "starts_at", "description", "encrypted")
-        labels = {"starts_at": "Begins", "encrypted": "End-to-end encrypted class"}
+        fields = (
+            "title", "starts_at", "description", "record_automatically", "recorded", "recording_layout", "encrypted",
+        )  # fmt: skip
+        labels = {
+            "starts_at": "Begins",
+            "record_automatically": "Record the class automatically",
+            "recorded": "Who is recorded",
+            "recording_layout": "Picture of the recording",
+            "encrypted": "End-to-end encrypted class",
+        }
         widgets = {
             "starts_at": forms.DateTimeInput({"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
             "description": forms.Textarea({"rows": 5}),
         }
 
-    field_order = ("title", "starts_at", "minutes", "description", "encrypted")
+    field_order = (
+        "title", "starts_at", "minutes", "description", "record_automatically", "recorded", "recording_layout",
+        "encrypted",
+    )  # fmt: skip
 
     def __init__(self, data: Any = None, *, instance: Lesson) -> None:
         minutes = int(instance.planned_duration.total_seconds() // 60)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Coalesce
@@ -123,6 +124,8 @@ class Enrolment(models.Model):
         return f"{self.user} in {self.course} as {self.role}"
 
 
+CANNOT_BE_RECORDED = "An end-to-end encrypted class cannot be recorded: the server cannot see or hear it."
+
 # NULL, and so neither before nor after any moment, for a lesson without a time.
 PLANNED_END = models.ExpressionWrapper(
     models.F("starts_at") + models.F("planned_duration"), output_field=models.DateTimeField()
@@ -150,7 +153,16 @@ class LessonQuerySet(models.QuerySet["Lesson"]):
 
 
 class Lesson(models.Model):
-    """One meeting of a course: what is taught, when, and for how long."""
+    """One meeting of a course: what is taught, when, for how long, and how its class is held."""
+
+    class Recorded(models.TextChoices):
+        ALL = "all", "Everybody"
+        TEACHERS = "teachers", "Teachers only"
+
+    class RecordingLayout(models.TextChoices):
+        GRID = "grid", "Everybody in a grid"
+        SPEAKER = "speaker", "Whoever speaks, large"
+        PRESENTATION = "presentation", "The screen, with cameras beside it"
 
     course = models.ForeignKey(Course, on_delete=models.CASCADE, related_name="lessons")
     title = models.CharField(max_length=200)
@@ -169,6 +181,12 @@ class Lesson(models.Model):
             "its teacher makes in the classroom. It cannot be recorded. Counts for classes that have not begun."
         ),
     )
+    record_automatically = models.BooleanField(
+        default=False,
+        help_text="The recording begins when a teacher enters. Nobody is recorded who has not agreed.",
+    )
+    recorded = models.CharField("who is recorded", max_length=8, choices=Recorded.choices, default=Recorded.ALL)
+    recording_layout = models.CharField(max_length=12, choices=RecordingLayout.choices, default=RecordingLayout.GRID)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = LessonQuerySet.as_manager()
@@ -181,6 +199,10 @@ class Lesson(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("classroom:lesson", args=[self.course.slug, self.pk])
+
+    def clean(self) -> None:
+        if self.encrypted and self.record_automatically:
+            raise ValidationError({"record_automatically": CANNOT_BE_RECORDED})
 
     @property
     def ends_at(self) -> datetime | None:

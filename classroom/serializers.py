@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from accounts.models import User
 from classroom import services
-from classroom.models import Course, Enrolment, Lesson
+from classroom.models import CANNOT_BE_RECORDED, Course, Enrolment, Lesson
 
 
 class CourseSerializer(serializers.ModelSerializer):
@@ -47,13 +47,26 @@ class VisibleCourseField(serializers.SlugRelatedField):
         return course
 
 
+EITHER = ("encrypted", "record_automatically")  # not both
+
+
 class LessonSerializer(serializers.ModelSerializer):
     course = VisibleCourseField(help_text="The course's slug; it cannot be changed later.")
 
     class Meta:
         model = Lesson
-        fields = ("id", "course", "title", "description", "starts_at", "planned_duration", "encrypted", "created_at")
+        fields = (
+            "id", "course", "title", "description", "starts_at", "planned_duration", "record_automatically", "recorded",
+            "recording_layout", "encrypted", "created_at",
+        )  # fmt: skip
         read_only_fields = ("created_at",)
+
+    def validate(self, attributes: dict[str, Any]) -> dict[str, Any]:
+        """What `Lesson.clean` says, of what will be there."""
+        wanted = {name: attributes.get(name, getattr(self.instance, name, False)) for name in EITHER}
+        if all(wanted.values()):
+            raise serializers.ValidationError({"record_automatically": CANNOT_BE_RECORDED})
+        return attributes
 
     def update(self, instance: Lesson, validated_data: dict[str, Any]) -> Lesson:
         validated_data.pop("course", None)  # a lesson stays where its classroom and recordings are

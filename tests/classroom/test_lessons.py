@@ -14,7 +14,10 @@ from meetings.models import ChatMessage, Participant, Room
 
 pytestmark = pytest.mark.django_db
 NEW = "/courses/biology/lessons/new/"
-GOOD = {"title": "Light", "starts_at": "2030-01-15T09:00", "minutes": "45", "description": "How leaves eat it."}
+GOOD = {
+    "title": "Light", "starts_at": "2030-01-15T09:00", "minutes": "45", "description": "How leaves eat it.",
+    "recorded": "all", "recording_layout": "grid",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,9 @@ def test_a_lesson_needs_no_time(client_of, course):
         ({"starts_at": "0001-01-01T00:00"}, "starts_at"),
         ({"starts_at": "2030-02-30T09:00"}, "starts_at"),
         ({"minutes": ""}, "minutes"),
+        ({"recorded": "nobody"}, "recorded"),
+        ({"recording_layout": "cinema"}, "recording_layout"),
+        ({"record_automatically": "on", "encrypted": "on"}, "record_automatically"),
         ({"minutes": "4"}, "minutes"),
         ({"minutes": "1441"}, "minutes"),
         ({"minutes": "-60"}, "minutes"),

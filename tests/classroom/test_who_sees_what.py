@@ -32,13 +32,14 @@ PAGES = {
     "/courses/biology/lessons/999999/": [302, 404, 404, 404, 404, 404, 404, 404],
     "/courses/biology/lessons/99999999999999999999999999/": [302, 404, 404, 404, 404, 404, 404, 404],
 }
+LESSON = {"title": "Ours", "minutes": "60", "recorded": "all", "recording_layout": "grid"}
 VERBS = {
     "/courses/biology/edit/": {"title": "Ours"},
     "/courses/biology/people/": {"person": "olga", "role": "teacher"},
     "/courses/biology/people/{enrolment}/role/": {"role": "teacher"},
     "/courses/biology/people/{enrolment}/remove/": {},
-    "/courses/biology/lessons/new/": {"title": "Ours", "minutes": "60"},
-    "/courses/biology/lessons/{lesson}/edit/": {"title": "Ours", "minutes": "60"},
+    "/courses/biology/lessons/new/": LESSON,
+    "/courses/biology/lessons/{lesson}/edit/": LESSON,
     "/courses/biology/lessons/{lesson}/delete/": {},
 }
 
