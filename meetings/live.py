@@ -220,7 +220,7 @@ class LiveRoom:
         return None if stored is None else msgspec.json.decode(stored)
 
     async def set_recording(self, recording: Json | None) -> None:
-        """What the answer of room:join has as `recording`."""
+        """What the answer of room:join has as `recording` (`shown_recording`)."""
         await self.set_info("recording", recording)
 
     async def recording(self) -> Json | None:
@@ -253,6 +253,14 @@ class LiveRoom:
 def shown_pair(stored: Json) -> Json:
     """Without the sessions, which are secrets."""
     return {"pair": stored["pair"], "participants": stored["participants"]}
+
+
+def shown_recording(stored: Json, now: float) -> Json:
+    """With the seconds recorded by now: a browser's clock may be wrong, so it is told how many and not since when."""
+    shown = {name: value for name, value in stored.items() if name != "as_of"}
+    if stored["status"] == "recording":
+        shown["elapsed"] = round(stored["elapsed"] + max(0.0, now - stored["as_of"]), 3)
+    return shown
 
 
 def presence_keys(code: str) -> list[str]:

@@ -96,6 +96,7 @@ def boot(request: HttpRequest, entry: Entry, participant: Participant | None, to
         "can": permissions.all_of(entry.role, settings.allowed(), locks),
         "encrypted": settings.encrypted,
         "unavailable": permissions.NOT_ENCRYPTED if settings.encrypted else {},  # by permission, with the reason
+        "recording": {"who": room.lesson.recorded, "layout": room.lesson.recording_layout} if room.lesson else {},
         "lesson_url": room.lesson.get_absolute_url() if room.lesson and own_account else None,
         "limits": {"message": 5000, "name": 100, "frame": MAX_FRAME, "capacity": room.places},
     }

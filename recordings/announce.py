@@ -46,9 +46,21 @@ def _tell_status(recording: Recording) -> None:
         log.warning("The room was not told of its recording: %s", error)
 
 
+def shown(recording: Recording, now: datetime) -> dict[str, Any]:
+    """What latecomers see of a recording that runs (`meetings.live.shown_recording`)."""
+    return {
+        "recording_id": recording.public_id,
+        "started_at": recording.started_at.isoformat(),
+        "status": "paused" if recording.paused_at else "recording",
+        "elapsed": round(recording.elapsed(now), 3),
+        "as_of": now.timestamp(),
+        "layout": recording.layout,
+        "who": recording.who,
+    }
+
+
 def about_end(recording: Recording, stopped_at: datetime) -> dict[str, Any]:
-    duration = max(0.0, (stopped_at - recording.started_at).total_seconds())
-    return {"recording_id": recording.public_id, "duration": round(duration, 3)}
+    return {"recording_id": recording.public_id, "duration": round(recording.elapsed(stopped_at), 3)}
 
 
 def end(recording: Recording) -> None:

@@ -3,6 +3,7 @@ how long they are kept, who was told of them, and who has watched them."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from django.db.models import Q
 from django.urls import reverse
 
 from classroom.models import Course, Enrolment
-from meetings.models import Room
+from meetings.models import Participant, Room
 from recordings import files
 
 if TYPE_CHECKING:
@@ -129,6 +130,11 @@ class Recording(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("recordings:detail", args=[self.public_id])
 
+    def elapsed(self, now: datetime) -> float:
+        """Seconds of it that there are so far: pauses do not count."""
+        until = self.paused_at or self.stopped_at or now
+        return max(0.0, (until - self.started_at).total_seconds() - self.seconds_paused)
+
     @property
     def folder(self) -> Path:
         """Where the media worker writes, and what composing reads."""
@@ -178,6 +184,22 @@ def clock(length: float) -> str:
 UNFINISHED = frozenset(
     {Recording.State.RECORDING, Recording.State.QUEUED, Recording.State.COMPOSING, Recording.State.UPLOADING}
 )
+
+
+class Consent(models.Model):
+    """What somebody answered who was asked whether he may be recorded. The latest answer counts (`consents`)."""
+
+    recording = models.ForeignKey(Recording, on_delete=models.CASCADE, related_name="consents")
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="+")
+    accepted = models.BooleanField()
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["at", "pk"]
+        verbose_name_plural = "consent"
+
+    def __str__(self) -> str:
+        return f"{self.participant.name}: {'yes' if self.accepted else 'no'}"
 
 
 class Track(models.Model):

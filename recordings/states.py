@@ -78,11 +78,11 @@ def _make_outputs(pk: int, countdown: float = 0) -> None:
 # --- while the class runs --------------------------------------------------------------------------------------------
 
 
-def begin(room: Room, by: User | None) -> Recording:
+def begin(room: Room, by: User | None, **options: Any) -> Recording:
     """Raises AlreadyRecording."""
     try:
         with transaction.atomic():
-            return Recording.objects.create(room=room, started_by=by, public_id=secrets.token_hex(12))
+            return Recording.objects.create(room=room, started_by=by, public_id=secrets.token_hex(12), **options)
     except IntegrityError:
         raise AlreadyRecording from None
 
@@ -93,6 +93,21 @@ def discard(pk: int) -> bool:
     return deleted > 0
 
 
+def pause(pk: int, at: datetime) -> bool:
+    """False: it is paused already, or over."""
+    return Recording.objects.filter(pk=pk, state=State.RECORDING, paused_at=None).update(paused_at=at) == 1
+
+
+def resume(pk: int, at: datetime) -> bool:
+    """False: it is not paused, or over."""
+    recording = Recording.objects.filter(pk=pk, state=State.RECORDING).exclude(paused_at=None).first()
+    if recording is None or recording.paused_at is None:
+        return False
+    pause = max(0.0, (at - recording.paused_at).total_seconds())
+    paused = Recording.objects.filter(pk=pk, state=State.RECORDING, paused_at=recording.paused_at)
+    return paused.update(paused_at=None, seconds_paused=F("seconds_paused") + pause) == 1
+
+
 def recorded(pk: int, stopped_at: datetime | None = None) -> bool:
     """The class, or this recording of it, is over: compose."""
     with transaction.atomic():
@@ -101,7 +116,8 @@ def recorded(pk: int, stopped_at: datetime | None = None) -> bool:
             pk, State.RECORDING, state=State.QUEUED, stopped_at=stopped_at or now, lease_until=now + ASK_AGAIN
         )
         if moved:
-            Recording.objects.filter(pk=pk).update(duration=F("stopped_at") - F("started_at"))
+            recording = Recording.objects.get(pk=pk)
+            Recording.objects.filter(pk=pk).update(duration=timedelta(seconds=recording.elapsed(now)))
             _queue(pk)
     return moved
 

@@ -263,9 +263,10 @@ class CloseConsumer(Request, tag="consumer.close"):
 
 
 class StartRecording(Request, tag="recording.start"):
-    """Begin, or after a worker's death go on, in the folder of that id. Idempotent for the same id.
+    """Begin, or after a worker's death go on, in the folder of that id.
 
     `peers`: whose media are recorded, present or not; of anybody else nothing is written at all. None: everybody's.
+    Asked again for the same id, it only says anew whether the recording is paused, and whose media are recorded.
     """
 
     room: Id

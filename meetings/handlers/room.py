@@ -15,7 +15,7 @@ from meetings.errors import CLOSE_ENDED, CLOSE_REPLACED, Refused
 from meetings.eventlog import LIMIT, Missed
 from meetings.hub import Hub
 from meetings.limits import JOINS, LARGE_ANSWER, TOLD_TO_ALL
-from meetings.live import Entered, shown_pair
+from meetings.live import Entered, shown_pair, shown_recording
 from meetings.messages import ChangeSettings, Empty, ParticipantsPage, RoomJoin
 from meetings.presence import close_attendance
 from meetings.registry import on, on_event
@@ -186,14 +186,25 @@ async def _whole_room(hub: Hub) -> WholeRoom:
         ids=frozenset(person["participant_id"] for person in shown),
         total=len(snapshot.people),
         next=page[-1]["participant_id"] if rest else None,
-        recording=snapshot.info.get("recording"),
+        recording=shown_recording(snapshot.info["recording"], time.time()) if "recording" in snapshot.info else None,
         stream=snapshot.info.get("stream"),
         p2p=shown_pair(snapshot.info["p2p"]) if "p2p" in snapshot.info else None,
     )
     return taken
 
 
-WIRE_FIELDS = ("participant_id", "name", "role", "hand", "connected", "producers", "audio", "video", "screen")
+WIRE_FIELDS = (
+    "participant_id",
+    "name",
+    "role",
+    "hand",
+    "connected",
+    "producers",
+    "audio",
+    "video",
+    "screen",
+    "consent",
+)
 
 
 def on_the_wire(person: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ begun, and never with one that is being completed.
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,24 +18,35 @@ from meetings.media import p2p
 from meetings.media.controller import MediaController, media_holding
 from meetings.media.room_media import PATIENCE, refused
 from sfu.client import TIMEOUT
-from sfu.protocol import InvalidRequest, MarkRecording, Request, StartRecording, StopRecording
+from sfu.protocol import (
+    InvalidRequest,
+    MarkRecording,
+    PauseRecording,
+    RecordPeer,
+    Request,
+    ResumeRecording,
+    StartRecording,
+    StopRecording,
+)
 
 NOT_RUNNING = frozenset({"not_found", "wrong_state", "media_unavailable"})
 
 
-async def start_recording(code: str, recording_id: str, **about: Any) -> None:
-    """Begin, or go on with, the recording of that id in the room. `about` is shown to latecomers as well (JSON).
+async def start_recording(
+    code: str, recording_id: str, *, peers: Iterable[str] | None = None, shown: dict[str, Any] | None = None
+) -> None:
+    """Begin the recording of that id in the room. `peers`: of whom; None: of everybody.
 
     Raises Refused: media_unavailable without a worker, wrong_state when another recording runs.
     """
     media = media_holding(code)
     live = _live(media, code)
     before = await live.recording()
-    await show_recording(code, recording_id, datetime.now(UTC), **about)
+    await live.set_recording(shown or _begun_now(recording_id))
     if room := media.rooms.get(code):
         await p2p.review(room.hub)  # what two people send each other directly no worker could record
     try:
-        await _ask(media, code, StartRecording(room=code, recording=recording_id))
+        await _ask(media, code, _start(code, recording_id, peers))
     except InvalidRequest as error:
         await live.set_recording(before)
         if error.code == "media_unavailable":  # perhaps it only answers late, and would record what nobody knows of
@@ -42,22 +55,40 @@ async def start_recording(code: str, recording_id: str, **about: Any) -> None:
         raise refused(error) from error
 
 
+async def go_on_recording(code: str, recording_id: str, *, paused: bool, peers: Iterable[str] | None) -> None:
+    """At a worker that may know of it already, and of how it is meant. Raises Refused."""
+    media = media_holding(code)
+    try:
+        await _ask(media, code, _start(code, recording_id, peers, paused=paused))
+    except InvalidRequest as error:
+        room = media.rooms.get(code)
+        if room is not None and room.client is not None and room.client.closed:
+            return  # this one is gone, too: the next one will be asked
+        raise refused(error) from error
+
+
+async def pause_recording(code: str, recording_id: str) -> bool:
+    """True: the worker hears nothing more. False: none has it at the moment; one that goes on with it will be told."""
+    return await _tell(code, PauseRecording(room=code, recording=recording_id))
+
+
+async def resume_recording(code: str, recording_id: str) -> bool:
+    return await _tell(code, ResumeRecording(room=code, recording=recording_id))
+
+
+async def record_peer(code: str, recording_id: str, peer: str, recorded: bool) -> bool:
+    """That person's media are recorded from now on, or no more."""
+    return await _tell(code, RecordPeer(room=code, recording=recording_id, peer=peer, recorded=recorded))
+
+
 async def stop_recording(code: str, recording_id: str) -> bool:
     """True: the manifest is on disk. False: no worker has it, and a sweeper finishes it from what is there."""
-    media = media_holding(code)
     await hide_recording(code, recording_id)
-    try:
-        await _ask(media, code, StopRecording(room=code, recording=recording_id))
-    except InvalidRequest as error:
-        if error.code not in NOT_RUNNING:
-            raise refused(error) from error
-        return False
-    return True
+    return await _tell(code, StopRecording(room=code, recording=recording_id))
 
 
-async def show_recording(code: str, recording_id: str, started_at: datetime, **about: Any) -> None:
+async def show_recording(code: str, shown: dict[str, Any]) -> None:
     """To latecomers, and to a worker that goes on with the room: this is being recorded."""
-    shown = {"recording_id": recording_id, "started_at": started_at.isoformat(), "status": "recording", **about}
     await _live(media_holding(code), code).set_recording(shown)
 
 
@@ -77,8 +108,30 @@ async def mark_recording(code: str, recording_id: str, mark: dict[str, Any]) -> 
         raise refused(error) from error
 
 
+def _start(code: str, recording_id: str, peers: Iterable[str] | None, *, paused: bool = False) -> StartRecording:
+    named = None if peers is None else sorted(peers)
+    return StartRecording(room=code, recording=recording_id, paused=paused, peers=named)
+
+
+def _begun_now(recording_id: str) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat()
+    about = {"recording_id": recording_id, "started_at": now, "status": "recording"}
+    return {**about, "elapsed": 0.0, "as_of": time.time()}
+
+
 def _live(media: MediaController, code: str) -> LiveRoom:
     return LiveRoom(media.placements.redis, code)
+
+
+async def _tell(code: str, request: Request) -> bool:
+    """False: no worker has that recording. Raises Refused."""
+    try:
+        await _ask(media_holding(code), code, request)
+    except InvalidRequest as error:
+        if error.code not in NOT_RUNNING:
+            raise refused(error) from error
+        return False
+    return True
 
 
 async def _ask(media: MediaController, code: str, request: Request, timeout: float = TIMEOUT) -> None:

@@ -20,7 +20,12 @@ from meetings.errors import CLOSE_COME_AGAIN, Refused
 from meetings.hub import Hub
 from meetings.media.announce import Announcer
 from meetings.media.edges import Edges
-from meetings.media.hooks import on_media_restart, on_recording_failed, on_recording_found
+from meetings.media.hooks import (
+    on_media_restart,
+    on_recording_expected,
+    on_recording_failed,
+    on_recording_found,
+)
 from meetings.media.placement import Order, Placed, Placement, Placements
 from meetings.media.pool import WorkerPool
 from meetings.media.seats import Seats
@@ -46,7 +51,6 @@ from sfu.protocol import (
     Request,
     RoomState,
     SpeakersChanged,
-    StartRecording,
 )
 
 log = logging.getLogger(__name__)
@@ -134,7 +138,7 @@ class RoomMedia:
     async def _ask_what_is_recorded(self) -> None:
         assert self.client is not None
         try:
-            await self._go_on_recording(self.client, await self.client.request(OpenRoom(room=self.code)))
+            await self._go_on_recording(await self.client.request(OpenRoom(room=self.code)))
         except InvalidRequest as error:
             log.warning("What is recorded in %s is not known: %s", self.code, error)  # its worker is going
 
@@ -172,7 +176,7 @@ class RoomMedia:
         self.placement, self.client = placed.placement, client
         order = await self._placements.order(self.code)
         await self._drop_dead(known, state, tell=same and order is None)
-        await self._go_on_recording(client, state)
+        await self._go_on_recording(state)
         if order is not None:
             await self._tell_restart(client, order)
         for media in sessions:
@@ -213,19 +217,12 @@ class RoomMedia:
                 if producer["producer_id"] not in there:
                     await self.announcer.producer_closed(participant_id, producer["producer_id"], "lost", tell=tell)
 
-    async def _go_on_recording(self, client: WorkerClient, state: RoomState) -> None:
+    async def _go_on_recording(self, state: RoomState) -> None:
         recording = await self.hub.live.recording()
-        if recording is None:
-            if state.recording is not None:
-                await on_recording_found.run(self.code, state.recording)
-            return
-        if state.recording == recording["recording_id"]:
-            return
-        try:
-            await client.request(StartRecording(room=self.code, recording=recording["recording_id"]))
-        except InvalidRequest as error:
-            log.error("Recording %s cannot go on: %s", recording["recording_id"], error)
-            await on_recording_failed.run(self.code, recording["recording_id"], error.message)
+        if recording is not None:
+            await on_recording_expected.run(self.code, recording["recording_id"])
+        elif state.recording is not None:
+            await on_recording_found.run(self.code, state.recording)
 
     async def _tell_restart(self, client: WorkerClient, order: Order) -> None:
         assert self.placement is not None

@@ -120,6 +120,7 @@ class Recorder:
             if running.id != recording_id:
                 raise InvalidRequest("wrong_state", "the room is recorded already")
             await asyncio.shield(running.opening)
+            self._set(running, paused=paused, peers=peers)
             return
         if any(other.id == recording_id for other in self._by_room.values()):
             raise InvalidRequest("wrong_state", "that recording is in use")
@@ -176,6 +177,15 @@ class Recorder:
             await asyncio.shield(self._ending[recording_id])
         elif not await self._run(is_complete, self._folder / recording_id):
             raise InvalidRequest("not_found", "no such recording runs here")
+
+    def _set(self, recording: Recording, *, paused: bool, peers: list[str] | None) -> None:
+        if not recording.opened:
+            return
+        if recording.pause() if paused else recording.resume():
+            self._media.heed_tap(recording.room, recording)
+        if peers is not None and recording.peers is not None:
+            for peer in recording.peers.symmetric_difference(peers):
+                self.record_peer(recording.room, recording.id, peer, peer in peers)
 
     def pause(self, room: str, recording_id: str) -> None:
         """When this returns nothing more is heard."""

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from meetings.media.controller import media_beside
-from meetings.media.recording import start_recording, stop_recording
+from meetings.media.recording import stop_recording
 from sfu.protocol import CloseRoom, GetStats
 from tests.meetings.media.test_recovery import restarts, until
 
@@ -212,14 +212,14 @@ async def test_somebody_on_an_edge_is_removed_by_the_host(workers, come, media, 
 
 
 async def test_a_recording_goes_on_when_home_is_killed_and_has_those_on_edges(workers, come, media, world, tmp_path):
-    await come("tina")
-    sam = await come("sam")
+    tina, sam = await come("tina"), await come("sam")
     code = world.room.code
-    await start_recording(code, "rec-1")
+    recording = (await tina.client.do("recording:start"))["recording_id"]
+    await sam.client.do("recording:consent", {"accepted": True})
     workers[media.rooms[code].placement.worker_id].kill()
     await sam.client.event("media:restart")
     sam.transports = {}
     microphone = await sam.produce("microphone")
-    timeline = tmp_path / "recordings" / "rec-1" / "timeline.jsonl"
+    timeline = tmp_path / "recordings" / recording / "timeline.jsonl"
     await until(lambda: timeline.exists() and microphone in timeline.read_text())
-    assert await stop_recording(code, "rec-1") is True
+    assert await stop_recording(code, recording) is True

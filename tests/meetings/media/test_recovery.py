@@ -6,12 +6,14 @@ import asyncio
 import time
 
 import pytest
+from asgiref.sync import sync_to_async
 
 from meetings.errors import Refused
 from meetings.media.controller import media_beside
 from meetings.media.hooks import on_media_restart
 from meetings.media.placement import Placements
 from meetings.media.recording import mark_recording, start_recording, stop_recording
+from recordings.models import Recording
 from sfu.client import WorkerClient
 from sfu.manifest import MANIFEST, TIMELINE, Mark, Started, read_timeline
 from sfu.protocol import ClosePeer, GetStats, OpenPeer, OpenRoom, ReleaseRoom
@@ -242,6 +244,7 @@ async def test_a_recording_goes_on_under_the_same_id_on_the_next_worker(start_wo
     on_media_restart(hear)
     code = world.room.code
     sam = await come("sam")
+    await sync_to_async(Recording.objects.create)(room=world.room, public_id="rec-1")
     await start_recording(code, "rec-1")
     assert (await media.rooms[code].hub.live.recording())["recording_id"] == "rec-1"
     latecomer = await come("sue")

@@ -1,0 +1,281 @@
+"""Pause, resume, consent, who is recorded, beginning by itself: sockets, a real media worker, what is on the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from classroom.models import Lesson
+from meetings.media.hooks import on_recording_failed
+from meetings.models import Participant
+from recordings.models import Consent, Recording
+from recordings.timeline import RecordedTime
+from sfu.manifest import Joined, Left, Mark, Paused, Resumed, Started, TrackStarted, read_timeline
+from tests.meetings.conftest import enter, hubs, join, make_hubs, redis_settings, world
+from tests.meetings.media.conftest import NAMES, come, make_worker, media, start_worker, worker
+from tests.recordings.test_recording_a_class import layer, sent
+from tests.waiting import until
+
+__all__ = ["come", "enter", "hubs", "join", "layer", "make_hubs", "make_worker", "media", "redis_settings", "sent",
+           "start_worker", "worker", "world"]  # fmt: skip
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+YES, NO = {"accepted": True}, {"accepted": False}
+
+
+@pytest.fixture
+def timeline(places: Path):
+    def read(recording_id: str, *kinds: type):
+        path = places / "recordings" / recording_id
+        try:
+            return [entry for entry in read_timeline(path) if not kinds or isinstance(entry, kinds)]
+        except FileNotFoundError:
+            return []
+
+    return read
+
+
+@sync_to_async
+def stored() -> Recording:
+    return Recording.objects.get()
+
+
+@sync_to_async
+def lesson_says(**what: object) -> None:
+    Lesson.objects.update(**what)
+
+
+# --- pause and resume ------------------------------------------------------------------------------------------------
+
+
+async def test_a_pause_is_told_to_all_and_counts_for_nothing(worker, come, timeline, sent):
+    tina, sam = await come("tina"), await come("sam")
+    started = await tina.client.do(
+        "recording:start", {"options": {"layout": "speaker", "qualities": ["360p", "1080p"]}}
+    )
+    told = await sam.client.event("recording:started")
+    assert (told["layout"], told["who"], told["elapsed"]) == ("speaker", "all", 0)
+    paused = await tina.client.do("recording:pause")
+    told = await sam.client.event("recording:paused")
+    assert told == {**paused, "by": tina.id}
+    late = (await come("sue")).answer["recording"]
+    assert (late["status"], late["elapsed"]) == ("paused", paused["elapsed"])
+    assert "as_of" not in late
+    assert await tina.client.refused("recording:pause") == "wrong_state"
+    resumed = await tina.client.do("recording:resume")
+    assert resumed["elapsed"] == pytest.approx(paused["elapsed"], abs=0.05)
+    assert (await sam.client.event("recording:resumed"))["by"] == tina.id
+    assert await tina.client.refused("recording:resume") == "wrong_state"
+    late = (await come("asa")).answer["recording"]
+    assert late["status"] == "recording"
+    assert late["elapsed"] >= resumed["elapsed"]
+    stopped = await tina.client.do("recording:stop")
+    recording = await stored()
+    assert (recording.layout, recording.qualities) == ("speaker", ["360p", "1080p"])
+    assert recording.seconds_paused > 0
+    assert recording.duration is not None
+    assert stopped["duration"] == pytest.approx(recording.duration.total_seconds(), abs=0.001)
+    entries = timeline(started["recording_id"])
+    assert [type(entry) for entry in entries if isinstance(entry, Paused | Resumed)] == [Paused, Resumed]
+    assert RecordedTime.of(entries).at(entries[-1].at) == pytest.approx(stopped["duration"], abs=1.0)
+
+
+async def test_a_worker_that_is_killed_in_a_pause_is_followed_by_one_that_is_paused(
+    start_worker, come, media, timeline
+):
+    workers = {name: await start_worker(name) for name in ("w0", "w1")}
+    tina = await come("tina")
+    started = await tina.client.do("recording:start")
+    await tina.client.do("recording:pause")
+    await until(lambda: timeline(started["recording_id"], Paused))
+    workers[media.rooms[tina.code].placement.worker_id].kill()
+    await tina.client.event("media:restart")
+    await until(lambda: len(timeline(started["recording_id"], Paused)) == 2)
+    _, again = timeline(started["recording_id"], Started)
+    assert timeline(started["recording_id"], Paused)[1].at == again.at
+    assert (await come("sam")).answer["recording"]["status"] == "paused"
+    resumed = await tina.client.do("recording:resume")
+    await until(lambda: timeline(started["recording_id"], Resumed))
+    time = RecordedTime.of(timeline(started["recording_id"]))
+    assert len(time.pauses) == 1
+    assert time.at(again.at + 1000) < resumed["elapsed"] + 1000
+
+
+@pytest.mark.parametrize("event", ["recording:pause", "recording:resume", "recording:mark"])
+async def test_only_hosts_and_co_hosts_of_this_class_pause_resume_and_mark(worker, come, event):
+    tina, sam, asa = await come("tina"), await come("sam"), await come("asa")
+    assert await tina.ask(event) == "wrong_state"  # nothing is recorded
+    await tina.client.do("recording:start")
+    if event == "recording:resume":
+        await tina.client.do("recording:pause")
+    assert await sam.ask(event) == "forbidden"
+    assert await sam.ask(event, recording_id=(await stored()).public_id) == "bad_request"
+    assert await asa.ask(event) == "ok"
+
+
+async def test_a_mark_is_a_chapter_in_the_timeline(worker, come, timeline):
+    tina = await come("tina")
+    started = await tina.client.do("recording:start")
+    marked = await tina.client.do("recording:mark", {"title": " Refraction "})
+    assert marked["elapsed"] >= 0
+    await tina.client.do("recording:mark")
+    await until(lambda: len(timeline(started["recording_id"], Mark)) == 2)
+    titles = [entry.mark for entry in timeline(started["recording_id"], Mark)]
+    assert titles == [{"kind": "chapter", "title": "Refraction"}, {"kind": "chapter", "title": ""}]
+    for title in ("x" * 101, "two\nlines", 5, None):
+        assert await tina.ask("recording:mark", title=title) == "bad_request"
+
+
+# --- consent ---------------------------------------------------------------------------------------------------------
+
+
+async def test_everybody_is_asked_and_nothing_is_recorded_of_whoever_has_not_agreed(worker, come, timeline, places):
+    tina, sam = await come("tina"), await come("sam")
+    microphone = await sam.produce("microphone")
+    started = await tina.client.do("recording:start")
+    recording_id = started["recording_id"]
+    assert (await sam.client.event("recording:consent_asked"))["recording_id"] == recording_id
+    assert await tina.client.quiet("recording:consent_asked")  # who presses Record has agreed
+    sue, gus = await come("sue"), await come("guest")
+    assert sue.answer["consent_asked"] is True
+    assert gus.answer["consent_asked"] is True
+    await sue.produce("camera")
+    await until(lambda: timeline(recording_id, Joined))
+    assert {one.name for one in timeline(recording_id, Joined)} == {"Tina"}
+
+    await sam.client.do("recording:consent", YES)
+    [track] = await until(lambda: timeline(recording_id, TrackStarted))
+    assert (track.producer_id, track.peer) == (microphone, sam.id)
+    people = (await come("asa")).answer["participants"]
+    assert {one["name"]: one["consent"] for one in people} == {
+        "Tina": True, "Sam": True, "Sue": None, "Gus": None, "Asa": None,
+    }  # fmt: skip
+    await gus.client.do("recording:consent", YES)
+    await until(lambda: "Gus" in {one.name for one in timeline(recording_id, Joined)})
+    await sam.client.do("recording:consent", NO)
+    await until(lambda: [one.peer for one in timeline(recording_id, Left)] == [sam.id])
+    kept = await sync_to_async(lambda: list(Consent.objects.values_list("participant__name", "accepted")))()
+    assert kept == [("Tina", True), ("Sam", True), ("Gus", True), ("Sam", False)]
+    assert {path.name.split(".")[0] for path in (places / "recordings" / recording_id).glob("*.rtpdump")} <= {
+        microphone
+    }
+
+
+async def test_who_has_agreed_is_not_asked_again_in_this_class(worker, come, timeline, sent):
+    tina, sam = await come("tina"), await come("sam")
+    await tina.client.do("recording:start")
+    await sam.client.event("recording:consent_asked")
+    await sam.client.do("recording:consent", YES)
+    await tina.client.do("recording:stop")
+    assert await sam.client.refused("recording:consent", YES) == "wrong_state"
+    again = await tina.client.do("recording:start")
+    await sam.client.event("recording:started", recording_id=again["recording_id"])
+    assert await sam.client.quiet("recording:consent_asked")
+    await until(lambda: {one.name for one in timeline(again["recording_id"], Joined)} == {"Tina", "Sam"})
+    await sam.client.close()
+    assert (await come("sam")).answer["consent_asked"] is False
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"accepted": "yes"}, {"accepted": True, "participant_id": "x"}, {"accepted": 1}]
+)
+async def test_an_answer_that_is_none_is_refused(worker, come, answer):
+    tina = await come("tina")
+    await tina.client.do("recording:start")
+    assert await tina.client.refused("recording:consent", answer) == "bad_request"
+
+
+# --- who -------------------------------------------------------------------------------------------------------------
+
+
+async def test_teachers_only_leaves_students_out_on_the_disk_until_they_are_promoted(worker, come, timeline, places):
+    tina, sam = await come("tina"), await come("sam")
+    microphones = [await one.produce("microphone") for one in (tina, sam)]
+    started = await tina.client.do("recording:start", {"options": {"who": "teachers"}})
+    recording_id = started["recording_id"]
+    await sam.client.do("recording:consent", YES)
+    asa = await come("asa")
+    await asa.client.do("recording:consent", YES)
+    await until(lambda: {one.name for one in timeline(recording_id, Joined)} == {"Tina", "Asa"})
+    assert [track.producer_id for track in timeline(recording_id, TrackStarted)] == microphones[:1]
+
+    await tina.client.do("participant:role:update", {"participant_id": sam.id, "role": "co-host"})
+    await until(lambda: [track.producer_id for track in timeline(recording_id, TrackStarted)] == microphones)
+    await tina.client.do("participant:role:update", {"participant_id": sam.id, "role": "attendee"})
+    await until(lambda: [one.peer for one in timeline(recording_id, Left)] == [sam.id])
+    folder = places / "recordings" / recording_id
+    assert {path.name.split(".")[0] for path in folder.glob("*.rtpdump")} <= set(microphones)
+
+
+async def test_after_a_workers_death_the_next_one_records_the_same_people(start_worker, come, media, timeline):
+    workers = {name: await start_worker(name) for name in ("w0", "w1")}
+    tina, sam = await come("tina"), await come("sam")
+    recording_id = (await tina.client.do("recording:start"))["recording_id"]
+    await sam.client.do("recording:consent", YES)
+    await come("sue")
+    workers[media.rooms[tina.code].placement.worker_id].kill()
+    await tina.client.event("media:restart")
+    sam.transports = {}
+    microphone = await sam.produce("microphone")
+    await until(lambda: [one.producer_id for one in timeline(recording_id, TrackStarted)] == [microphone])
+    assert "Sue" not in {one.name for one in timeline(recording_id, Joined)}
+
+
+# --- by itself -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_lesson_that_says_so_is_recorded_when_its_host_enters_and_once(worker, come, sent):
+    await lesson_says(record_automatically=True, recorded="teachers", recording_layout="presentation")
+    sam = await come("sam")
+    assert await sam.client.quiet("recording:started")
+    tina = await come("tina")
+    told = await sam.client.event("recording:started")
+    assert (told["who"], told["layout"], told["by"]) == ("teachers", "presentation", None)
+    assert (await tina.client.event("recording:consent_asked"))["recording_id"] == told["recording_id"]
+    await tina.client.do("recording:stop")
+    await tina.client.close()
+    again = await come("tina")
+    assert again.answer["recording"] is None
+    assert await again.client.quiet("recording:started")
+
+
+async def test_it_begins_when_there_is_a_media_worker(start_worker, come, monkeypatch):
+    monkeypatch.setattr("recordings.handlers.TRY_AGAIN", 0.05)
+    await lesson_says(record_automatically=True)
+    tina = await come("tina")
+    assert await tina.client.quiet("recording:started")
+    await start_worker()
+    await tina.client.event("recording:started")
+
+
+async def test_an_encrypted_class_is_not_recorded_by_itself(worker, come, world):
+    """A lesson cannot say both; a room that was encrypted when its class began stays so."""
+    await sync_to_async(type(world.room).objects.update)(encrypted=True)
+    await lesson_says(record_automatically=True, encrypted=True)
+    tina = await come("tina")
+    assert await tina.client.quiet("recording:started")
+    refused = await tina.client.ask("recording:start")
+    assert refused["error"]["code"] == "wrong_state"
+    assert "end-to-end encrypted" in refused["error"]["message"]
+    assert not await sync_to_async(Recording.objects.exists)()
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+async def test_the_room_is_told_why_its_recording_ended(worker, come, world, sent):
+    tina, sam = await come("tina"), await come("sam")
+    started = await tina.client.do("recording:start")
+    await on_recording_failed.run(world.room.code, started["recording_id"], "disk_full")
+    assert (await sam.client.event("recording:stopped"))["reason"] == "disk_full"
+
+
+@pytest.mark.parametrize("role", NAMES)
+async def test_roles_of_the_table_are_those_that_count_as_teachers(role):
+    from meetings.permissions import may
+    from recordings.consents import TEACHERS
+
+    assert (Participant.Role(role) in TEACHERS) == may(role, "record", {}, {})
