@@ -13,7 +13,7 @@
   const draw = (canvas, colour, count) => {
     const pen = canvas.getContext("2d", { willReadFrequently: true });
     const { width, height } = canvas;
-    pen.fillStyle = colour;
+    pen.fillStyle = colour();
     pen.fillRect(0, 0, width, height);
     const bar = width / 16;
     for (let bit = 0; bit < 16; bit += 1) {
@@ -59,10 +59,10 @@
   define("getUserMedia", async (constraints) => {
     const tracks = [];
     if (constraints?.audio) tracks.push(tone());
-    if (constraints?.video) tracks.push(picture(me.width, me.height, me.fps, me.colour));
+    if (constraints?.video) tracks.push(picture(me.width, me.height, me.fps, () => me.colour));
     return new MediaStream(tracks);
   });
-  define("getDisplayMedia", async () => new MediaStream([picture(1280, 720, 10, me.screenColour ?? "#808000")]));
+  define("getDisplayMedia", async () => new MediaStream([picture(1280, 720, 10, () => me.screenColour ?? "#808000")]));
   define("enumerateDevices", async () => [
     { kind: "audioinput", deviceId: "made-up-microphone", label: "Made-up microphone", groupId: "made-up", toJSON() { return this; } },
     { kind: "videoinput", deviceId: "made-up-camera", label: "Made-up camera", groupId: "made-up", toJSON() { return this; } },

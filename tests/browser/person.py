@@ -76,6 +76,19 @@ class Person:
         self.testid("lobby-join").click()
         expect(self.testid("leave").first).to_be_visible(timeout=20_000)
 
+    def agree(self) -> None:
+        """To be recorded."""
+        self.testid("consent-continue").click()
+
+    def look_otherwise(self, *, back: bool = False) -> None:
+        """For a while the camera's picture is of a colour that nobody has."""
+        self.page.evaluate("colour => { lecternPerson.colour = colour; }", self.look.colour if back else "#e0e060")
+
+    def choose(self, item: str) -> None:
+        """In the menu More."""
+        self.page.locator("#tool-more").click()
+        self.testid(item).click()
+
     def testid(self, name: str) -> Any:
         return self.page.get_by_test_id(name)
 

@@ -88,9 +88,20 @@ def test_the_recording_shows_who_was_there_and_when(person: MakePerson, lectern:
     for one in (teacher, first):
         expect(one.testid("recording-state")).to_contain_text("REC", timeout=10_000)
     started = time.monotonic()
-    teacher.page.wait_for_timeout(8000)
+    assert first.page.get_by_role("alertdialog").get_attribute("data-testid") == "consent"
+    first.page.keyboard.press("Escape")  # is no answer
+    teacher.testid("toggle-participants").click()
+    expect(teacher.testid("recording-consents")).to_have_text("1 of 2 have agreed to be recorded")
+    first.agree()
+    agreed = time.monotonic() - started
+    expect(teacher.testid("recording-consents")).to_have_text("2 of 2 have agreed to be recorded")
+    teacher.testid("toggle-participants").click()
+    teacher.page.wait_for_timeout(6000)
 
     second.enter()
+    expect(second.testid("consent")).to_be_visible()
+    assert not teacher.sees(second)  # nothing is sent before the answer
+    second.agree()
     teacher.wait_to_see(second)
     joined = time.monotonic() - started
     expect(second.testid("recording-state")).to_contain_text("REC")  # latecomers, too
@@ -102,11 +113,28 @@ def test_the_recording_shows_who_was_there_and_when(person: MakePerson, lectern:
         0, timeout=10_000
     )
     left = time.monotonic() - started
-    teacher.page.wait_for_timeout(8000)
+    teacher.page.wait_for_timeout(6000)
+
+    teacher.choose("record-mark")
+    expect(teacher.testid("notice").filter(has_text="Marked at")).to_be_visible()
+    teacher.choose("record-pause")
+    for one in (teacher, second):
+        expect(one.testid("recording-state")).to_contain_text("paused", timeout=10_000)
+    paused = time.monotonic() - started
+    still = second.testid("recording-state").inner_text()
+    teacher.look_otherwise()
+    teacher.page.wait_for_timeout(3000)
+    assert second.testid("recording-state").inner_text() == still
+    teacher.look_otherwise(back=True)
+    teacher.page.wait_for_timeout(1000)  # until no picture of the other colour is on its way
+    teacher.choose("record-pause")
+    expect(second.testid("recording-state")).to_contain_text("REC", timeout=10_000)
+    cut = time.monotonic() - started - paused
+    teacher.page.wait_for_timeout(5000)
 
     teacher.testid("record").click()
     expect(teacher.testid("recording-state")).not_to_contain_text("REC", timeout=10_000)
-    length = time.monotonic() - started
+    length = time.monotonic() - started - cut
     stopped = time.monotonic()
     second.leave()
     first.leave()
@@ -134,7 +162,7 @@ def test_the_recording_shows_who_was_there_and_when(person: MakePerson, lectern:
 
     # Each at their place at the times they were there; the order is that of joining.
     stretches = [
-        (SETTLED, joined - SETTLED, [teacher, first]),
+        (agreed + SETTLED, joined - SETTLED, [teacher, first]),
         (joined + SETTLED, left - SETTLED, [teacher, first, second]),
         (left + SETTLED, film.duration - 0.2, [teacher, second]),
     ]
@@ -172,6 +200,7 @@ def test_a_media_workers_death_does_not_end_the_recording(person: MakePerson, le
     teacher.wait_to_see(student)
     teacher.testid("record").click()
     expect(teacher.testid("recording-state")).to_contain_text("REC", timeout=10_000)
+    student.agree()
     started = time.monotonic()
     teacher.page.wait_for_timeout(6000)
     lectern.kill("-m sfu")

@@ -169,6 +169,7 @@ def test_a_recording_and_a_broken_path_bring_them_back(two: tuple[Person, Person
     teacher, student = two
     watch_frames((teacher, student), (student, teacher))
     teacher.testid("record").click()
+    student.agree()
     wait_until(lambda: media_path(teacher) == media_path(student) == "off", within=10, what="the worker having them")
     for one, other in ((teacher, student), (student, teacher)):
         wait_until(lambda one=one, other=other: frames_come(one, other), within=5, what="pictures by the worker")

@@ -110,6 +110,34 @@ test("a new role of one's own brings its permissions along", () => {
   assert.deepEqual(room.you.can, ["share"]);
 });
 
+test("the time recorded stands still in a pause, and latecomers are told how much there is", (t) => {
+  t.mock.timers.enable({ apis: ["Date"], now: 1_000_000 });
+  room.apply("recording:started", { recording_id: "r1", elapsed: 0, who: "all" });
+  t.mock.timers.tick(5000);
+  assert.equal(room.recordedSeconds, 5);
+  room.apply("recording:paused", { recording_id: "r1", elapsed: 5 });
+  t.mock.timers.tick(60_000);
+  assert.equal(room.recordedSeconds, 5);
+  assert.equal(room.isRecorded, true);
+  assert.equal(recordingWords(room.recording).kind, "paused");
+  room.apply("recording:resumed", { recording_id: "r1", elapsed: 5 });
+  t.mock.timers.tick(2000);
+  assert.equal(room.recordedSeconds, 7);
+  assert.equal(room.recording.who, "all");
+  room.join(snapshot({ recording: { recording_id: "r1", status: "recording", elapsed: 100, who: "teachers" } }));
+  t.mock.timers.tick(1000);
+  assert.equal(room.recordedSeconds, 101);
+  room.apply("recording:stopped", { recording_id: "r1", duration: 102 });
+  assert.equal(room.recordedSeconds, null);
+});
+
+test("who has agreed to be recorded is known of each", () => {
+  room.apply("participant:joined", { participants: [{ participant_id: "p9", name: "Nia", role: "attendee" }] });
+  assert.equal(room.participant("p9").consent, false);
+  room.apply("participant:updated", { participants: [{ participant_id: "p9", consent: true }] });
+  assert.equal(room.participant("p9").consent, true);
+});
+
 test("a recording's progress after its end is told, but not over one that runs", () => {
   room.apply("recording:started", { recording_id: "r1" });
   assert.deepEqual(recordingWords(room.recording), { text: "REC", kind: "live" });

@@ -157,12 +157,26 @@ export class Controls extends Emitter {
     return this.#ask(up ? "hand:lower" : "hand:raise", {});
   }
 
-  async toggleRecording() {
+  /** @param {object} options of a new one */
+  async toggleRecording(options) {
     if (this.#recordingBusy) return;
     this.#recordingBusy = true;
-    const running = this.#room.recording?.status === "recording";
-    await this.#ask(running ? "recording:stop" : "recording:start", running ? {} : { options: {} });
+    await (this.#room.isRecorded ? this.#ask("recording:stop", {}) : this.#ask("recording:start", { options }));
     this.#recordingBusy = false;
+  }
+
+  pauseRecording() {
+    return this.#ask(this.#room.recording?.status === "paused" ? "recording:resume" : "recording:pause", {});
+  }
+
+  /** @returns {Promise<{elapsed: number} | null>} */
+  markRecording() {
+    return this.#ask("recording:mark", {});
+  }
+
+  /** An answer that does not arrive is asked for again, after the next join. @param {boolean} accepted */
+  async consent(accepted) {
+    await this.#connection.request("recording:consent", { accepted }).catch(() => {});
   }
 
   /** @param {string} participantId or 'all' @param {'audio' | 'video' | 'screen'} kind */

@@ -11,7 +11,6 @@ import { Encryption } from "./media/encryption.js";
 import { MediaEngine } from "./media/engine.js";
 import { LevelMeter } from "./media/levels.js";
 import { collectStats } from "./media/stats.js";
-import { recordingWords } from "./models.js";
 import { RoomKeys } from "./room_keys.js";
 import { RoomState } from "./room_state.js";
 import { Session } from "./session.js";
@@ -24,7 +23,6 @@ import { listenToKeys } from "./views/keyboard.js";
 import { LobbyView } from "./views/lobby.js";
 import { NoticesView } from "./views/notices.js";
 import { PanelsView } from "./views/panels.js";
-import { renderRecording } from "./views/recording.js";
 import { ToolbarView } from "./views/toolbar.js";
 import { Watch } from "./watch.js";
 import { wireChat } from "./wiring/chat.js";
@@ -34,6 +32,7 @@ import { wireEncryption } from "./wiring/encryption.js";
 import { wireLive } from "./wiring/live.js";
 import { wireMedia } from "./wiring/media.js";
 import { wirePeople } from "./wiring/people.js";
+import { wireRecording } from "./wiring/recording.js";
 import { wireStage } from "./wiring/stage.js";
 
 /** @type {import('./types.js').Boot} */
@@ -103,6 +102,9 @@ const lock = encryption && wireEncryption({
 const stage = wireStage({ room, session, engine, devices, controls, watch, notices, connections, lock, phone, draw });
 const chat = wireChat({ room, session, connection, controls, isOpen: () => panels.open === "chat", draw });
 const live = wireLive({ room, session, notices, unavailable: boot.unavailable.stream ?? "", request: (event, data) => connection.request(event, data), draw });
+const recording = wireRecording({
+  room, controls, notices, wanted: boot.recording, impossible: Boolean(boot.unavailable.record), leave: () => void session.leave(), draw,
+});
 const people = wirePeople({ room, controls, watch, devices, notices, dialogs, connections, draw });
 
 // --- drawing: at most once a frame, whatever happened in it ---------------------------------------------------------------
@@ -126,19 +128,18 @@ function drawNow() {
   toolbar.render({
     microphone: controls.sends("microphone"), camera: controls.sends("camera"), screen: controls.sharing, hand: room.handOf(room.you.participant_id),
     panel: panels.open, unread: chat.unread, people: room.participants.length, layout: stage.layout, camerasOff: stage.camerasOff,
-    recording: room.recording?.status === "recording", notRecorded: boot.unavailable.record ?? "",
+    recording: room.isRecorded, notRecorded: boot.unavailable.record ?? "",
     may: {
       microphone: can.has("microphone"), camera: can.has("camera"), share: can.has("share"), hand: can.has("raise_hand"), record: can.has("record"),
     },
   });
-  renderRecording(byId("recording-state"), recordingWords(room.recording), room.recording?.status ?? "");
   live.render();
+  recording.render();
   lock?.render();
   lobby.render({ microphone: devices.microphone, camera: devices.camera, starting });
 }
 
 room.on("you", draw);
-room.on("recording", draw);
 controls.on("change", draw);
 
 // --- joining and leaving ----------------------------------------------------------------------------------------------
@@ -171,7 +172,10 @@ session.on("joined", ({ answer, entered }) => {
     byId("stage").focus();
   }
   // Who joins before the browser has given the devices joins at once, and is seen when they are there.
-  if (entered) for (const [kind, opened] of asked) void opened.then(() => menus.bringIn(kind));
+  // Whoever is asked whether he may be recorded sends nothing before he has answered.
+  const agreed = recording.agreed(answer);
+  if (entered) for (const [kind, opened] of asked) void Promise.all([opened, agreed]).then(() => isIn("class") && menus.bringIn(kind));
+  recording.joined(answer);
   stage.wantOthers();
   void engine.joined(answer);
   void controls.outbox.flush();
@@ -249,8 +253,11 @@ const TOOLS = {
   camera: () => controls.toggleCamera(),
   share: () => controls.toggleScreen(),
   hand: () => controls.toggleHand(),
-  record: () => controls.toggleRecording(),
   live: () => live.open(),
+  record: () => recording.toggle(),
+  pauseRecording: () => recording.pause(),
+  markRecording: () => recording.mark(),
+  recordingSettings: () => recording.settings(),
   leave,
   chat: () => panels.toggle("chat"),
   people: () => panels.toggle("people"),

@@ -94,6 +94,7 @@ export function recordingWords(recording) {
   const percent = typeof recording.progress === "number" ? ` ${Math.round(recording.progress)} %` : "";
   switch (recording.status) {
     case "recording": return { text: "REC", kind: "live" };
+    case "paused": return { text: "Recording paused", kind: "paused" };
     case "starting": return { text: "Recording starts…", kind: "work" };
     case "stopping":
     case "stopped":
@@ -105,4 +106,15 @@ export function recordingWords(recording) {
     case "failed": return { text: "Recording failed", kind: "failed" };
     default: return { text: `Recording ${recording.status}`, kind: "work" };
   }
+}
+
+/** Why a recording ended that nobody stopped. @type {Record<string, string>} */
+const ENDINGS = {
+  disk_full: "The server’s disk is nearly full.",
+  disk_slow: "The server’s disk could not keep up.",
+};
+
+/** @param {string} reason @returns {string} */
+export function recordingEnd(reason) {
+  return `${ENDINGS[reason] ?? "The server could not go on with it."} What was recorded until now is kept, and the class goes on.`;
 }

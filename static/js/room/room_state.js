@@ -58,6 +58,18 @@ export class RoomState extends Emitter {
     return this.#recording;
   }
 
+  /** Also while it is paused. */
+  get isRecorded() {
+    return this.#recording?.status === "recording" || this.#recording?.status === "paused";
+  }
+
+  /** Seconds in the recording that runs; null: none does. */
+  get recordedSeconds() {
+    const { status = "", elapsed = 0, since = 0 } = this.#recording ?? {};
+    if (!this.isRecorded) return null;
+    return elapsed + (status === "recording" ? (Date.now() - since) / 1000 : 0);
+  }
+
   get you() {
     return this.#you;
   }
@@ -115,7 +127,7 @@ export class RoomState extends Emitter {
       .filter((entry) => entry.hand)
       .sort((a, b) => handKey(a.hand) - handKey(b.hand))
       .map((entry) => entry.participant_id);
-    this.#recording = answer.recording ? { status: "recording", ...answer.recording } : null;
+    this.#recording = answer.recording ? { status: "recording", ...answer.recording, since: Date.now() } : null;
     const messages = Array.isArray(answer.chat) ? answer.chat : (answer.chat?.messages ?? []);
     this.#chat = [];
     this.#chatIds.clear();
@@ -147,7 +159,8 @@ export class RoomState extends Emitter {
   /** @param {any} entry a participant as the wire has it */
   #add(entry) {
     const { participant_id, name, role } = entry;
-    this.#participants.set(participant_id, { participant_id, name, role, connected: entry.connected !== false });
+    const consent = entry.consent === true;
+    this.#participants.set(participant_id, { participant_id, name, role, connected: entry.connected !== false, consent });
     this.#known.set(participant_id, { name, role });
     for (const producer of entry.producers ?? []) this.#producers.set(producer.producer_id, { ...producer, participant_id });
   }
@@ -206,6 +219,7 @@ export class RoomState extends Emitter {
       if (typeof change.connected === "boolean") participant.connected = change.connected;
       if (typeof change.name === "string") participant.name = change.name;
       if (typeof change.role === "string") participant.role = change.role;
+      if (typeof change.consent === "boolean") participant.consent = change.consent;
       this.#known.set(participant.participant_id, { name: participant.name, role: participant.role });
     }
     this.emit("participants", undefined);
@@ -279,7 +293,19 @@ export class RoomState extends Emitter {
 
   /** @param {any} data */
   recordingStarted(data) {
-    this.#recording = { ...data, status: "recording" };
+    this.#recording = { ...data, status: "recording", since: Date.now() };
+    this.emit("recording", undefined);
+  }
+
+  /** @param {any} data */
+  recordingPaused(data) {
+    this.#recording = { ...this.#recording, ...data, status: "paused", since: Date.now() };
+    this.emit("recording", undefined);
+  }
+
+  /** @param {any} data */
+  recordingResumed(data) {
+    this.#recording = { ...this.#recording, ...data, status: "recording", since: Date.now() };
     this.emit("recording", undefined);
   }
 
@@ -292,7 +318,7 @@ export class RoomState extends Emitter {
   /** @param {any} data */
   recordingStatus(data) {
     // Another recording may already run while the last one is composed: its state is what the class must see.
-    if (this.#recording?.status === "recording" && data.recording_id !== this.#recording.recording_id) return;
+    if (this.isRecorded && data.recording_id !== this.#recording?.recording_id) return;
     this.#recording = { ...this.#recording, ...data };
     this.emit("recording", undefined);
   }
@@ -317,6 +343,8 @@ const HANDLERS = {
   "hand:lowered": RoomState.prototype.handLowered,
   "chat:message": RoomState.prototype.chatMessage,
   "recording:started": RoomState.prototype.recordingStarted,
+  "recording:paused": RoomState.prototype.recordingPaused,
+  "recording:resumed": RoomState.prototype.recordingResumed,
   "recording:stopped": RoomState.prototype.recordingStopped,
   "recording:status": RoomState.prototype.recordingStatus,
   "speaker:active": RoomState.prototype.speakerActive,

@@ -18,6 +18,7 @@
  * @property {string} name
  * @property {Role} role
  * @property {boolean} connected false while a person reconnects
+ * @property {boolean} [consent] has agreed to be recorded
  *
  * @typedef {object} ChatMessage
  * @property {string} message_id
@@ -34,6 +35,9 @@
  * @property {string} [started_at] ISO 8601
  * @property {'recording' | 'stopped' | string} status
  * @property {number} [progress] 0 to 100
+ * @property {number} [elapsed] seconds recorded, at the moment `since`
+ * @property {number} [since] ms
+ * @property {'all' | 'teachers'} [who]
  * @property {string} [error]
  *
  * @typedef {object} Stream the class as it is shown outside
@@ -58,6 +62,7 @@
  * @property {any} [chat]
  * @property {any} [recording]
  * @property {Stream | null} [stream]
+ * @property {boolean} [consent_asked] the class is recorded, and one has not agreed yet
  * @property {{encrypted: boolean, [key: string]: any}} [settings]
  * @property {import('./media/direct.js').Pair | null} [p2p]
  * @property {number} [last_seq]
@@ -77,6 +82,7 @@
  * @property {boolean} encrypted end to end
  * @property {Record<string, string>} unavailable what nobody can do in this class, by permission, and why
  * @property {string | null} lesson_url
+ * @property {Record<string, string>} recording how the lesson wants to be recorded
  * @property {Record<string, number>} limits
  *
  * @typedef {(event: string, data?: object, options?: {timeout?: number}) => Promise<any>} Request

@@ -1,15 +1,86 @@
 // @ts-check
-/** The chip that tells all, latecomers too, that the class is recorded, and how far its film is. */
+/** What the class sees of its recording: the chip in the bar, the question to everybody, and what a host may do. */
+import { byId, clock, setText, typed } from "./dom.js";
+
+const ABOUT = {
+  all: "Your name, voice, camera and screen will be in it. Nothing of yours is recorded before you continue.",
+  teachers: "Only teachers are in it: your voice, camera and screen are not recorded unless a teacher makes you one of them.",
+};
 
 /**
- * @param {HTMLElement} chip
- * @param {{text: string, kind: string} | null} words null: there is no recording
- * @param {string} status
+ * @typedef {object} RecordingModel
+ * @property {{text: string, kind: string} | null} words null: there is no recording
+ * @property {string} status
+ * @property {number | null} seconds recorded; null while none runs
+ * @property {boolean} may record, by role and in this class
+ * @property {{agreed: number, people: number} | null} consents for whom they concern
+ *
+ * @typedef {{who: 'all' | 'teachers', layout: string, qualities: string[]}} RecordingOptions
  */
-export function renderRecording(chip, words, status) {
-  chip.hidden = !words;
-  chip.textContent = words?.text ?? "";
-  chip.dataset.kind = words?.kind ?? "";
-  chip.dataset.status = status;
-  chip.title = words?.kind === "live" ? "This class is being recorded" : "";
+
+export class RecordingView {
+  #consent = typed("dialog-consent", HTMLDialogElement);
+  #settings = typed("dialog-recording", HTMLDialogElement);
+  #who = typed("recording-who", HTMLSelectElement);
+  #layout = typed("recording-layout", HTMLSelectElement);
+  #quality = typed("recording-quality", HTMLSelectElement);
+
+  /** @param {Record<string, string>} wanted by the lesson */
+  constructor(wanted) {
+    if (wanted.who) this.#who.value = wanted.who;
+    if (wanted.layout) this.#layout.value = wanted.layout;
+    this.#consent.addEventListener("cancel", (event) => event.preventDefault()); // Escape is no answer
+    this.#settings.addEventListener("click", (event) => event.target === this.#settings && this.#settings.close());
+  }
+
+  /** @returns {RecordingOptions} */
+  get options() {
+    return {
+      who: /** @type {'all' | 'teachers'} */ (this.#who.value), layout: this.#layout.value, qualities: [this.#quality.value],
+    };
+  }
+
+  settings() {
+    this.#settings.showModal();
+  }
+
+  /** @param {'all' | 'teachers'} who @returns {Promise<string>} 'continue', 'leave', or empty: it was closed without an answer */
+  ask(who) {
+    setText(byId("consent-text"), ABOUT[who]);
+    if (this.#consent.open) return Promise.resolve("");
+    this.#consent.returnValue = "";
+    this.#consent.showModal();
+    return new Promise((resolve) => this.#consent.addEventListener("close", () => {
+      resolve(["continue", "leave"].includes(this.#consent.returnValue) ? this.#consent.returnValue : "");
+    }, { once: true }));
+  }
+
+  closeQuestion() {
+    if (this.#consent.open) this.#consent.close("");
+  }
+
+  /** @param {RecordingModel} model */
+  render({ words, status, seconds, may, consents }) {
+    const chip = byId("recording-state");
+    chip.hidden = !words;
+    setText(byId("recording-words"), words?.text ?? "");
+    chip.dataset.kind = words?.kind ?? "";
+    chip.dataset.status = status;
+    const agreed = consents ? `${consents.agreed} of ${consents.people} have agreed to be recorded` : "";
+    chip.title = seconds === null ? "" : agreed || "This class is being recorded";
+    this.tick(seconds);
+    setText(byId("recording-consents"), agreed);
+    byId("recording-consents").hidden = !agreed;
+    const paused = status === "paused";
+    byId("more-pause").hidden = byId("more-mark").hidden = !may || seconds === null;
+    byId("more-recording").hidden = !may || seconds !== null;
+    setText(/** @type {HTMLElement} */ (byId("more-pause").querySelector("span")), paused ? "Go on recording" : "Pause the recording");
+    const sign = byId("more-pause").querySelector("i");
+    if (sign) sign.className = `bi bi-${paused ? "play-circle" : "pause-circle"}`;
+  }
+
+  /** @param {number | null} seconds */
+  tick(seconds) {
+    setText(byId("recording-time"), seconds === null ? "" : clock(seconds));
+  }
 }
