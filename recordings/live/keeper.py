@@ -31,6 +31,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from meetings import chat
+from meetings.live import LiveRoom
 from meetings.media.controller import MediaController
 from meetings.redis_client import connect, plain
 from recordings.live import services
@@ -124,6 +125,9 @@ class Keeper:
         try:
             await media.ask(code, StartStream(room=code, stream=logs))
             one.had = now
+            live = LiveRoom(media.placements.redis, code)
+            if await live.info("stream") is None:  # Redis came back empty: all must go on seeing that they are seen
+                await live.set_info("stream", services.about(one.stream))
         except (InvalidRequest, OSError) as error:
             if now - one.had > GIVE_UP_AFTER or "disk_full" in str(error):
                 reason = "The disk is full." if "disk_full" in str(error) else "The class has no media any more."

@@ -38,46 +38,21 @@ def ffmpeg(*arguments: str) -> None:
 
 def make(folder: Path) -> list[str]:
     """-> the names of the files, as docs/recordings.md lists them"""
-    (folder / "hls").mkdir()
+    from recordings.composition import FPS, Scene
+    from recordings.outputs import hls, poster, thumbnails
+
+    films = {}
     for quality, size in [("360p", "640x360"), ("720p", "1280x720")]:
         picture = f"testsrc2=s={size}:r=4:d={LENGTH},drawbox=c=0x20a020:t=fill:enable='gte(t,{HALF})'"
+        films[quality] = folder / f"{quality}.mp4"
         ffmpeg(
             "-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", f"sine=440:d={LENGTH}:r=48000", "-c:v", "libx264",
             "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "16", "-c:a", "aac", "-movflags", "+faststart",
-            str(folder / f"{quality}.mp4"),
+            str(films[quality]),
         )  # fmt: skip
-    segments = ["-f", "hls", "-hls_time", "4", "-hls_playlist_type", "vod", "-hls_segment_type", "fmp4",
-                "-hls_flags", "single_file"]  # fmt: skip
-    for name, source, kind in [("360p", "360p", "-an"), ("720p", "720p", "-an"), ("sound", "360p", "-vn")]:
-        at = folder / "hls" / name
-        ffmpeg("-i", str(folder / f"{source}.mp4"), kind, "-c", "copy", *segments, "-hls_segment_filename",
-               f"{at}.m4s", f"{at}.m3u8")  # fmt: skip
-    media = '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="sound",NAME="Sound",DEFAULT=YES,AUTOSELECT=YES,URI="sound.m3u8"\n'
-    levels = [(360, "640x360", 400_000), (720, "1280x720", 1_500_000)]
-    master = (
-        "#EXTM3U\n#EXT-X-VERSION:7\n"
-        + media
-        + "".join(
-            f'#EXT-X-STREAM-INF:BANDWIDTH={bits},RESOLUTION={size},CODECS="avc1.42c01f,mp4a.40.2",AUDIO="sound"\n{height}p.m3u8\n'
-            for height, size, bits in levels
-        )
-    )
-    (folder / "hls" / "master.m3u8").write_text(master)
-    ffmpeg(
-        "-i",
-        str(folder / "360p.mp4"),
-        "-vf",
-        "fps=1/6,scale=160:90,tile=10x1",
-        "-frames:v",
-        "1",
-        str(folder / "thumbnails-1.jpg"),
-    )
-    cues = [
-        f"00:{at:02}.000 --> 00:{at + 5:02}.999\nthumbnails-1.jpg#xywh={160 * at // 6},0,160,90"
-        for at in range(0, LENGTH, 6)
-    ]
-    (folder / "thumbnails.vtt").write_text("WEBVTT\n\n" + "\n\n".join(cues) + "\n")
-    ffmpeg("-ss", "10", "-i", str(folder / "720p.mp4"), "-frames:v", "1", str(folder / "poster.jpg"))
+    hls.make(films, LENGTH, folder)
+    thumbnails.make(films["720p"], LENGTH, folder)
+    poster.make(films["720p"], [Scene(0, HALF * FPS, ())], folder)
     (folder / "chapters.json").write_text(json.dumps({"chapters": CHAPTERS}))
     said = [
         {"seconds": at, "message_id": str(at), "participant_id": name, "name": name, "role": role, "message": text,

@@ -103,7 +103,7 @@ def test_pictures_appear_while_seeking(page: Page, film: str) -> None:
     expect(part(page, "preview")).to_be_visible()
     expect(part(page, "preview")).to_contain_text("Questions")
     picture = part(page, "preview").locator("i")
-    expect(picture).to_have_css("background-position", "-1120px 0px")
+    expect(picture).to_have_css("background-position", "-160px -90px")
     expect(picture).to_have_css("width", "160px")
     page.mouse.click(box["x"] + box["width"] * 0.75, box["y"] + box["height"] / 2)
     wait_for(page, "film.currentTime > 43 && film.currentTime < 47")

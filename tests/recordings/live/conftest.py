@@ -18,7 +18,7 @@ from tests.lectern import ROOT, wait_until
 from tests.recordings.live.replay import Replay
 from tests.recordings.synthetic import SyntheticClass, person
 
-LENGTH = 11.0  # seconds
+LENGTH = 8.0  # seconds
 
 
 @dataclass
@@ -73,10 +73,10 @@ class Streamed:
 
 @pytest.fixture(scope="session")
 def synthetic_class(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tina from the beginning, Sam from second 4 on."""
+    """Tina from the beginning, Sam from second 3 on."""
     world = SyntheticClass(tmp_path_factory.mktemp("class") / "made", LENGTH)
     person(world, "Tina", 0.1, LENGTH)
-    person(world, "Sam", 4.0, LENGTH)
+    person(world, "Sam", 3.0, LENGTH)
     return world.write()
 
 

@@ -14,6 +14,7 @@ from recordings.composition import Rect, grid, presentation
 from tests.recordings.live.conftest import Streamed
 from tests.recordings.synthetic import BEEP, TONES, is_flash, read_bars
 
+pytestmark = pytest.mark.service
 FPS = 15  # of the cameras
 SETTLED = 0.8  # seconds after a change in which a picture may still be on its way
 
@@ -49,7 +50,7 @@ def test_every_picture_and_every_tone_is_at_its_time(streamed: Streamed) -> None
     process = streamed.start()
     streamed.wait_for("live.m3u8")
     streamed.start_class()
-    streamed.wait_for_second(10.5)
+    streamed.wait_for_second(7.8)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) == 0
     for name in ("720p", "360p", "sound"):
@@ -65,9 +66,9 @@ def test_every_picture_and_every_tone_is_at_its_time(streamed: Streamed) -> None
     flashes: list[float] = []
     for shown, luma in pictures:
         at = shown - began  # second of the class
-        if at < 1.5 or abs(at - 4.0) < SETTLED or at > 10.5:
+        if at < 1.5 or abs(at - 3.0) < SETTLED or at > 7.5:
             continue
-        tile = tile_of(luma, alone if at < 4 else large)
+        tile = tile_of(luma, alone if at < 3 else large)
         expected = int(at * FPS) & 0xFF
         if (read_bars(tile) - expected + 2) % 256 > 3:
             wrong.append((round(at, 3), read_bars(tile), expected))
@@ -86,10 +87,10 @@ def test_every_picture_and_every_tone_is_at_its_time(streamed: Streamed) -> None
 
     assert heard(TONES["Tina"], 2.3, 2.9) > 0.05
     assert heard(TONES["Sam"], 2.3, 2.9) < 0.01
-    assert heard(TONES["Sam"], 6.3, 6.9) > 0.05
+    assert heard(TONES["Sam"], 4.3, 4.9) > 0.05
 
-    beeps = [at for at in np.arange(1.5, 10.5, 0.01) if heard(BEEP, at - 0.02, at + 0.02) > 0.1]
+    beeps = [at for at in np.arange(1.5, 7.5, 0.01) if heard(BEEP, at - 0.02, at + 0.02) > 0.1]
     apart = [min((beep - flash for beep in onsets(beeps)), key=abs) for flash in onsets(flashes)]
     print("sound after picture, ms:", [round(value * 1000) for value in apart])
-    assert len(apart) >= 3
+    assert len(apart) >= 2
     assert abs(float(np.median(apart))) <= 0.080

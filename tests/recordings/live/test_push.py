@@ -1,0 +1,58 @@
+"""A stream is pushed to a real RTMP server, and pushed again when that was away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import pytest
+
+from recordings.composition import presentation
+from tests.lectern import wait_until
+from tests.recordings.live.conftest import Streamed
+from tests.recordings.live.nginx import Nginx
+from tests.recordings.synthetic import read_bars
+
+pytestmark = pytest.mark.service
+KEY = "a-key-that-nobody-may-see"
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Iterator[Nginx]:
+    server = Nginx(tmp_path / "nginx")
+    yield server
+    server.stop()
+
+
+@pytest.mark.timeout(120)
+def test_rtmp_arrives_and_comes_again_when_the_server_was_away(
+    streamed: Streamed, nginx: Nginx, capfd: pytest.CaptureFixture[str]
+) -> None:
+    process = streamed.start(push=nginx.url(KEY))
+    push = streamed.out / "push"
+    wait_until(lambda: push.exists() and push.read_text() == "retrying", within=30, what="that the server is away")
+    nginx.start()
+    streamed.start_class()
+    wait_until(lambda: push.read_text() == "sending", within=30, what="the push")
+    streamed.wait_for_second(5.5)
+    process.terminate()
+    assert process.wait(timeout=10) == 0
+    nginx.stop()
+    (received,) = nginx.received()
+    large = presentation(1)[0]
+    counted: list[int] = []
+    with av.open(str(received)) as container:
+        assert {stream.type for stream in container.streams} == {"video", "audio"}
+        for frame in container.decode(video=0):
+            luma = frame.to_ndarray(format="gray")
+            assert luma.shape == (720, 1280)
+            counted.append(read_bars(luma[large.y : large.y + large.height, large.x : large.x + large.width]))
+    last = counted[-45:]  # more than a second, in which the camera's pictures come one after the other
+    assert last == sorted(last)
+    assert len(set(last)) >= 5
+    with av.open(str(received)) as container:
+        assert sum(frame.samples for frame in container.decode(audio=0)) > 48000
+    said = capfd.readouterr()
+    assert "receives the stream" in said.err
+    assert KEY not in said.err + said.out

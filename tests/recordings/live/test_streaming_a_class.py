@@ -1,0 +1,202 @@
+"""`stream:start` and `:stop` on the classroom's socket, with a real media worker, keeper and process."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from asgiref.sync import sync_to_async
+from django.conf import LazySettings
+
+from meetings.media.controller import MediaController
+from meetings.permissions import NOT_ENCRYPTED
+from meetings.redis_client import connect
+from recordings.live.keeper import Keeper
+from recordings.live.models import Stream
+from sfu.manifest import TIMELINE, Joined, Started, read_timeline
+from tests.meetings.conftest import enter, hubs, join, make_hubs, redis_settings, world
+from tests.meetings.media.conftest import NAMES, come, make_worker, media, start_worker, worker
+from tests.waiting import until
+
+__all__ = ["come", "enter", "hubs", "join", "make_hubs", "make_worker", "media", "redis_settings", "start_worker",
+           "worker", "world"]  # fmt: skip
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PUSH = "rtmp://127.0.0.1:9/class/a-secret-key"
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, settings: LazySettings) -> Path:
+    settings.STREAMS_DIR, settings.LIVE_DIR = tmp_path / "streams", tmp_path / "live"
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def layer(redis_settings: str, settings: LazySettings) -> None:
+    """The channel layer that the keeper tells rooms by."""
+    layers: Any = copy.deepcopy(settings.CHANNEL_LAYERS)
+    layers["default"]["CONFIG"]["hosts"][0]["address"] = redis_settings
+    settings.CHANNEL_LAYERS = layers
+
+
+@sync_to_async
+def stored() -> list[Stream]:
+    return list(Stream.objects.select_related("room").order_by("pk"))
+
+
+async def test_all_are_told_that_they_are_seen_outside(worker, come, folders):
+    tina, sam = await come("tina"), await come("sam")
+    started = await tina.client.do("stream:start", {"target": "hls", "access": "public"})
+    (stream,) = await stored()
+    assert started["url"] == f"/live/{stream.public_id}/"
+    told = await sam.client.event("stream:started")
+    assert (told["stream_id"], told["access"], told["by"]) == (stream.public_id, "public", tina.id)
+    assert (await come("sue")).answer["stream"]["stream_id"] == stream.public_id
+    await until(lambda: (stream.logs / TIMELINE).exists() and len(read_timeline(stream.logs)) >= 3)
+    assert {entry.name for entry in read_timeline(stream.logs) if isinstance(entry, Joined)} >= {"Tina", "Sam"}
+    stopped = await tina.client.do("stream:stop")
+    assert (await sam.client.event("stream:stopped"))["duration"] == stopped["duration"]
+    assert [one.state for one in await stored()] == ["ended"]
+    assert (await come("pia")).answer["stream"] is None
+
+
+async def test_a_host_streams_and_nobody_else(worker, come):
+    host = await come("tina")
+    for role, name in NAMES.items():
+        person = host if role == "host" else await come(name)
+        if role == "presenter":
+            await host.client.do("participant:role:update", {"participant_id": person.id, "role": "presenter"})
+        expected = "ok" if role == "host" else "forbidden"
+        assert await person.ask("stream:start", target="hls") == expected
+        assert await person.ask("stream:stop") == expected
+    assert len(await stored()) == 1
+
+
+async def test_a_class_is_streamed_once_at_a_time(worker, come):
+    tina = await come("tina")
+    assert await tina.client.refused("stream:stop") == "wrong_state"
+    await tina.client.do("stream:start", {"target": "hls"})
+    assert await tina.client.refused("stream:start", {"target": "hls"}) == "wrong_state"
+
+
+NO_STREAMS: list[dict[str, Any]] = [
+    {},
+    {"target": "youtube"},
+    {"target": "hls", "url": PUSH},
+    {"target": "rtmp"},
+    {"target": "rtmp", "url": "http://example.com/a/b"},
+    {"target": "rtmp", "url": PUSH},  # this machine: no setting allows it
+    {"target": "rtmp", "url": "rtmp://169.254.169.254/latest/key"},
+    {"target": "hls", "access": "nobody"},
+    {"target": "hls", "qualities": []},
+    {"target": "hls", "qualities": ["8k"]},
+    {"target": "hls", "more": 1},
+]
+
+
+async def test_what_cannot_be_streamed_is_refused(worker, come):
+    tina = await come("tina")
+    for wish in NO_STREAMS:
+        assert await tina.client.refused("stream:start", wish) == "bad_request", wish
+    assert await stored() == []
+
+
+async def test_an_encrypted_class_cannot_be_streamed(worker, come, world):
+    await sync_to_async(lambda: type(world.room.lesson).objects.update(encrypted=True))()
+    tina = await come("tina")
+    ack = await tina.client.ask("stream:start", {"target": "hls"})
+    assert ack["error"] == {"code": "wrong_state", "message": NOT_ENCRYPTED["stream"]}
+
+
+async def test_without_a_worker_nothing_is_left_behind(come):
+    tina = await come("tina")
+    assert await tina.client.refused("stream:start", {"target": "hls"}) == "media_unavailable"
+    assert await stored() == []
+    assert (await come("sam")).answer["stream"] is None
+
+
+async def test_the_stream_key_is_told_to_nobody_and_forgotten(worker, come, settings: LazySettings):
+    settings.STREAM_TO_PRIVATE = True
+    tina, sam = await come("tina"), await come("sam")
+    said = [await tina.client.do("stream:start", {"target": "rtmp", "url": PUSH})]
+    (stream,) = await stored()
+    assert stream.push_url == PUSH
+    said += [await sam.client.event("stream:started"), (await come("sue")).answer["stream"]]
+    assert b"a-secret-key" not in msgspec.json.encode(said)
+    await tina.client.do("room:end")  # the class takes its stream along
+    (stream,) = await stored()
+    assert (stream.state, stream.push_url) == ("ended", "")
+
+
+# --- the keeper ------------------------------------------------------------------------------------------------------
+
+
+class Kept:
+    """A keeper that looks as often as the test wants."""
+
+    def __init__(self, url: str) -> None:
+        self.keeper = Keeper()
+        self.media = MediaController(connect(url), name="streams")
+
+    async def look(self) -> bool:
+        await self.keeper.look(self.media, time.monotonic())
+        return True
+
+    async def close(self) -> None:
+        for one in self.keeper.running.values():
+            if one.process is not None:
+                one.process.kill()
+                one.process.wait()
+        await self.media.pool.close()
+        await self.media.placements.redis.aclose()
+
+
+@pytest.fixture
+async def kept(redis_settings: str) -> AsyncIterator[Kept]:
+    one = Kept(redis_settings)
+    yield one
+    await one.close()
+
+
+async def looked_until(kept: Kept, condition: Any, within: float = 60) -> None:
+    """Look, and look again, until it is so."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline
+        await kept.look()
+        await until(lambda: True)
+
+
+@pytest.mark.timeout(180)
+async def test_a_killed_process_is_started_again_and_viewers_go_on(worker, come, kept: Kept, folders: Path):
+    tina = await come("tina")
+    await tina.client.do("stream:start", {"target": "hls"})
+    (stream,) = await stored()
+    playlist, state = stream.folder / "720p.m3u8", stream.folder / "state.json"
+    await looked_until(kept, lambda: playlist.exists() and "720p-1.m4s" in playlist.read_text())
+    await looked_until(kept, lambda: state.exists() and msgspec.json.decode(state.read_bytes())["state"] == "live")
+    assert (await tina.client.event("stream:status"))["status"] == "live"
+
+    (one,) = kept.keeper.running.values()
+    assert one.process is not None
+    os.kill(one.process.pid, signal.SIGKILL)
+    killed = time.monotonic()
+    await looked_until(kept, lambda: "#EXT-X-DISCONTINUITY\n" in playlist.read_text())
+    print(f"viewers had the next part {time.monotonic() - killed:.1f} s after the kill")
+    (stream,) = await stored()
+    assert stream.starts == 1
+    assert [entry for entry in read_timeline(stream.logs) if isinstance(entry, Started)]
+
+    await tina.client.do("stream:stop")
+    await looked_until(kept, lambda: "#EXT-X-ENDLIST" in playlist.read_text())
+    await looked_until(kept, lambda: msgspec.json.decode(state.read_bytes())["state"] == "ended")
+    await looked_until(kept, lambda: not stream.logs.exists())
+    assert kept.keeper.running == {}
