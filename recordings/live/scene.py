@@ -32,7 +32,7 @@ class Scene:
         self._shown: tuple[Tile, ...] | None = None
         self._painters: list[TilePainter] = []
         self._names: dict[tuple[str, int], Luma] = {}
-        self._drawing: Future[dict[tuple[str, int], Luma]] | None = None
+        self.drawing: Future[dict[tuple[str, int], Luma]] | None = None
         self._artist = ThreadPoolExecutor(1, thread_name_prefix="names")
         self._missed: tuple[float, set[str]] = (0.0, set())  # people who have so long to come back to another worker
 
@@ -70,19 +70,19 @@ class Scene:
 
     def _named(self, tiles: tuple[Tile, ...]) -> bool:
         """Are all names there? Those that are not are asked for."""
-        if self._drawing is not None and self._drawing.done():
+        if self.drawing is not None and self.drawing.done():
             try:
-                self._names.update(self._drawing.result())
+                self._names.update(self.drawing.result())
             except Exception:
                 log.exception("names could not be drawn")
-            self._drawing = None
+            self.drawing = None
         size = self.canvas.size
         wanted = {(tile.name, letter) for tile in tiles for letter in (size.scaled(LABEL), letters(tile, size))}
         missing = wanted - self._names.keys()
-        if missing and self._drawing is None:
+        if missing and self.drawing is None:
             if len(self._names) > MOST_NAMES:
                 self._names = {key: luma for key, luma in self._names.items() if key in wanted}
-            self._drawing = self._artist.submit(draw, missing)
+            self.drawing = self._artist.submit(draw, missing)
         return not missing
 
     def close(self) -> None:

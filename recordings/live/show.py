@@ -70,6 +70,11 @@ class Show:
         self._shelf.open(SOUND, self._sound.codec, self._sound.bitrate, SOUND_PART, self._sound.init)
         self._encoding = ThreadPoolExecutor(len(self._pictures) + 1, thread_name_prefix="encoder")
 
+    @property
+    def second(self) -> float:
+        """Of the stream's own time: what is drawn next."""
+        return self._tick / FPS
+
     def due(self) -> float:
         """Seconds until the next picture is due; negative: we are late."""
         return self._job.began + self._tick / FPS + DELAY - self._now()
