@@ -154,6 +154,15 @@ def test_the_recording_shows_who_was_there_and_when(person: MakePerson, lectern:
     caught.value.save_as(path)
     assert took <= length + 20
 
+    # What else is made of it follows.
+    player = staff.testid("recording-player")
+    while not (poster := str(player.evaluate("film => film.poster"))):
+        assert time.monotonic() - stopped < took + 60
+        staff.page.wait_for_timeout(500)
+        staff.page.reload()
+    given = staff.page.request.get(poster)
+    assert (given.status, given.headers["content-type"]) == (200, "image/jpeg")
+
     film = Film.open(path)
     assert film.frames[0].shape == (240, 426, 3)
     assert abs(film.fps - 30) < 0.01
