@@ -18,6 +18,8 @@ from meetings.models import Participant, Room
 from recordings import announce, consents, states
 from recordings.models import Recording
 
+DISK_FULL = "The server's disk is nearly full: nothing can be recorded until somebody has made room."
+
 log = logging.getLogger(__name__)
 
 
@@ -45,8 +47,10 @@ async def begin(room: Room, by: Participant | None, options: dict[str, Any]) -> 
         shown = announce.shown(recording, timezone.now())
         await media.start_recording(room.code, recording.public_id, peers=peers, shown=shown)
         await _settle(recording, room.code, paused=False, peers=peers)
-    except BaseException:
+    except BaseException as error:
         await in_database(states.discard)(recording.pk)
+        if isinstance(error, Refused) and error.message.startswith("disk_full"):
+            raise Refused("media_unavailable", DISK_FULL) from error
         raise
     return recording
 

@@ -419,6 +419,13 @@ class SpeakersChanged(Event, tag="speakers.changed"):
     levels: dict[str, int]  # of all peers who speak now and are heard: dB above silence, 0 to 127
 
 
+class DiskLow(Event, tag="disk.low"):
+    """Little is free where the recording is written; at most once a minute."""
+
+    recording: str
+    free: int  # bytes
+
+
 class RecordingFailed(Event, tag="recording.failed"):
     """The disk is full or the folder cannot be written; what is there is kept, and the class goes on."""
 
@@ -427,7 +434,14 @@ class RecordingFailed(Event, tag="recording.failed"):
 
 
 EVENTS = (
-    PeerClosed | ProducerClosed | ConsumerClosed | ConsumerLayers | QualityWarning | SpeakersChanged | RecordingFailed
+    PeerClosed
+    | ProducerClosed
+    | ConsumerClosed
+    | ConsumerLayers
+    | QualityWarning
+    | SpeakersChanged
+    | DiskLow
+    | RecordingFailed
 )
 
 

@@ -38,6 +38,7 @@ from sfu.protocol import (
     ClosePeer,
     ConsumerClosed,
     ConsumerLayers,
+    DiskLow,
     InvalidRequest,
     OpenPeer,
     OpenRoom,
@@ -415,6 +416,9 @@ class RoomMedia:
                     await media.session.send("quality:warning", {"issue": event.issue})
             case PeerClosed():
                 await self._peer_closed(event)
+            case DiskLow():
+                about = {"recording_id": event.recording, "free": event.free}
+                self.hub.send_here("recording:disk", about, needs="record")
             case RecordingFailed():
                 await on_recording_failed.run(self.code, event.recording, event.reason)
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import structlog
 
 from sfu.manifest import Stopped
-from sfu.protocol import EVENTS, ErrorCode, InvalidRequest, Json, RecordingFailed
+from sfu.protocol import EVENTS, DiskLow, ErrorCode, InvalidRequest, Json, RecordingFailed
 from sfu.worker.media import MediaServer
 from sfu.worker.recording import Recording
 from sfu.worker.recording_folder import CannotRecord, RecordingFolder, is_complete
@@ -34,6 +34,7 @@ log = structlog.get_logger("sfu.recorder")
 
 HAND_OVER_EVERY = 0.25  # seconds: what a SIGKILL may cost
 TEND_EVERY = 1.0  # seconds: lease, free space, key frames
+WARN_EVERY = 60.0  # seconds: hosts who come later hear of it, too
 SAVE_WITHIN = 5.0  # seconds
 UNWRITTEN_LIMIT = 64 * 1024 * 1024  # bytes of one recording: half a minute of a large class before a disk that hangs
 
@@ -253,20 +254,27 @@ class Recorder:
         size = len(chunk)
         recording.unwritten += size
 
-        def write() -> None:
+        def write() -> int | None:
             recording.folder.write(chunk)
-            if tend:
-                recording.folder.tend()
+            return recording.folder.tend() if tend else None
 
-        def written(future: asyncio.Future[None]) -> None:
+        def written(future: asyncio.Future[int | None]) -> None:
             recording.unwritten -= size
             error = future.exception()
+            if error is None and (free := future.result()) is not None:
+                self._warn(recording, free)
             recording.lost = recording.lost or error
             if error is not None and self._by_room.get(recording.room) is recording:
                 log.warning("recording_failed", room=recording.room, recording=recording.id, why=str(error))
                 self._fail(recording, error.reason if isinstance(error, CannotRecord) else "internal")
 
         asyncio.get_running_loop().run_in_executor(self._writer, write).add_done_callback(written)
+
+    def _warn(self, recording: Recording, free: int) -> None:
+        now = time.monotonic()
+        if now >= recording.warned_at + WARN_EVERY:
+            recording.warned_at = now
+            self._on_event(DiskLow(room=recording.room, recording=recording.id, free=free))
 
     async def _finish(self, recording: Recording) -> None:
         try:

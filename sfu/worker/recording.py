@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections import Counter
@@ -74,6 +75,7 @@ class Recording:
         self.paused = paused
         self.peers = None if peers is None else set(peers)  # who is recorded; None: everybody
         self.unwritten = 0  # bytes that the thread has not written yet
+        self.warned_at = -math.inf  # of a disk that is nearly full
         self.lost: BaseException | None = None  # why something handed over was not written
         self._on_bug = on_bug
         self._wall_offset = time.time() - time.monotonic()

@@ -19,6 +19,9 @@ from sfu.manifest import LEASE, MANIFEST, TIMELINE, Manifest, Started, read_time
 
 LEAST_FREE = 200 * 1000 * 1000  # bytes that a recording leaves free,
 LEAST_FREE_SHARE = 0.05  # or this share of the disk where that is less
+# Where so little is free hosts are told: time to make room, or to come to an end.
+LITTLE_FREE = 2000 * 1000 * 1000  # bytes,
+LITTLE_FREE_SHARE = 0.15  # or this share of the disk where that is less
 FILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,160}\.[A-Za-z0-9_-]{1,64}\.rtpdump")
 
 
@@ -100,18 +103,22 @@ class RecordingFolder:
         finally:
             os.close(lease)
 
-    def check_disk(self) -> None:
-        """Stop while there is still room for the database, for the composition of other recordings, for a manifest."""
+    def check_disk(self) -> int | None:
+        """-> bytes that are free, if that is little.
+
+        Stop while there is still room for the database, for the composition of other recordings, for a manifest.
+        """
         disk = os.statvfs(self.path)
         free, size = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
         if free < min(LEAST_FREE, size * LEAST_FREE_SHARE):
             raise CannotRecord("disk_full", f"{free // 1_000_000} MB are free")
+        return free if free < min(LITTLE_FREE, size * LITTLE_FREE_SHARE) else None
 
-    def tend(self) -> None:
+    def tend(self) -> int | None:
         """Once a second: say that we live, look at the disk."""
         try:
             self.touch_lease()
-            self.check_disk()
+            return self.check_disk()
         except OSError as error:
             raise _cannot_record(error) from error
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { participantRows, recordingWords, tileModels } from "../../static/js/room/models.js";
+import { leftWords, participantRows, recordingEnd, recordingWords, tileModels } from "../../static/js/room/models.js";
 import { RoomState } from "../../static/js/room/room_state.js";
 import { snapshot } from "./helpers.mjs";
 
@@ -205,4 +205,10 @@ test("of somebody whose key we have not, the tile says so, shows no picture, and
   const models = shown({ tracks: new Map([["cam", { id: "t1" }], ["scr", { id: "t2" }]]), locked: new Set(["tina"]) });
   assert.deepEqual(models.map((model) => [model.id, model.track]), [["tina/camera", null], ["sam/camera", null]]);
   assert.match(models[0].note, /a key that you do not have/);
+});
+
+test("room on a disk, and why a recording ended, in words", () => {
+  assert.deepEqual([1_950_000_000, 1_000_000_000, 990_000_000, 401_000_000, 5].map(leftWords), ["2 GB", "1 GB", "1 GB", "500 MB", "100 MB"]);
+  assert.match(recordingEnd("disk_full"), /disk is nearly full/);
+  assert.match(recordingEnd("something new"), /kept/);
 });

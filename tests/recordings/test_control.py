@@ -8,11 +8,13 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from classroom.models import Lesson
+from meetings.errors import Refused
 from meetings.media.hooks import on_recording_failed
 from meetings.models import Participant
 from recordings.models import Consent, Recording
 from recordings.timeline import RecordedTime
 from sfu.manifest import Joined, Left, Mark, Paused, Resumed, Started, TrackStarted, read_timeline
+from sfu.protocol import DiskLow
 from tests.meetings.conftest import enter, hubs, join, make_hubs, redis_settings, world
 from tests.meetings.media.conftest import NAMES, come, make_worker, media, start_worker, worker
 from tests.recordings.test_recording_a_class import layer, sent
@@ -271,6 +273,26 @@ async def test_the_room_is_told_why_its_recording_ended(worker, come, world, sen
     started = await tina.client.do("recording:start")
     await on_recording_failed.run(world.room.code, started["recording_id"], "disk_full")
     assert (await sam.client.event("recording:stopped"))["reason"] == "disk_full"
+
+
+async def test_hosts_are_told_before_the_disk_is_full(worker, come, world, media):
+    tina, sam = await come("tina"), await come("sam")
+    started = await tina.client.do("recording:start")
+    low = DiskLow(room=world.room.code, recording=started["recording_id"], free=1_500_000_000)
+    media.rooms[world.room.code].heard(low)
+    assert (await tina.client.event("recording:disk"))["free"] == 1_500_000_000
+    assert await sam.client.quiet("recording:disk")
+
+
+async def test_a_full_disk_refuses_a_recording_in_words(worker, come, monkeypatch):
+    async def full(*_, **__):
+        raise Refused("media_unavailable", "disk_full: 12 MB are free")
+
+    tina = await come("tina")
+    monkeypatch.setattr("meetings.media.recording.start_recording", full)
+    refused = await tina.client.ask("recording:start")
+    assert "disk is nearly full" in refused["error"]["message"]
+    assert not await sync_to_async(Recording.objects.exists)()
 
 
 @pytest.mark.parametrize("role", NAMES)

@@ -30,7 +30,7 @@ from sfu.manifest import (
     read_timeline,
 )
 from sfu.protocol import InvalidRequest
-from sfu.worker import recorder
+from sfu.worker import recorder, recording_folder
 from tests.sfu.peer import OpusSender, Vp8Sender
 from tests.sfu.worker import Speaker, entries, event, loop_worker, payloads, read_log
 from tests.waiting import until
@@ -366,6 +366,18 @@ async def test_a_room_abandoned_by_all_leaves_its_recording_open(tmp_path):
 
 
 # --- what goes wrong ---
+
+
+async def test_that_little_is_free_is_told_while_the_recording_goes_on(client, events, monkeypatch):
+    monkeypatch.setattr(recording_folder, "LITTLE_FREE", 10**18)
+    monkeypatch.setattr(recording_folder, "LITTLE_FREE_SHARE", 1.0)
+    monkeypatch.setattr(recorder, "TEND_EVERY", 0.0)
+    await start(client)
+    low = await event(events, p.DiskLow, recording="rec-1")
+    assert low.free > 0
+    assert (await client.request(p.OpenRoom(room="algebra"))).recording == "rec-1"
+    await stop(client)
+    assert len([one for one in events if isinstance(one, p.DiskLow)]) == 1
 
 
 async def test_a_folder_that_went_away_fails_the_recording_and_nothing_else(worker, client, tina, events):

@@ -118,3 +118,9 @@ const ENDINGS = {
 export function recordingEnd(reason) {
   return `${ENDINGS[reason] ?? "The server could not go on with it."} What was recorded until now is kept, and the class goes on.`;
 }
+
+/** Room on a disk. @param {number} bytes @returns {string} */
+export function leftWords(bytes) {
+  const megabytes = Math.ceil(bytes / 1e8) * 100;
+  return megabytes < 1000 ? `${megabytes} MB` : `${Math.ceil(megabytes / 1000)} GB`;
+}

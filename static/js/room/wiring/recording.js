@@ -1,6 +1,6 @@
 // @ts-check
 /** The class's recording: asked of everybody, started, paused, marked and stopped by hosts, seen by all. */
-import { recordingEnd, recordingWords } from "../models.js";
+import { leftWords, recordingEnd, recordingWords } from "../models.js";
 import { clock } from "../views/dom.js";
 import { RecordingView } from "../views/recording.js";
 
@@ -28,7 +28,12 @@ export function wireRecording({ room, controls, notices, wanted, impossible, lea
   });
   room.on("event", ({ event, data }) => {
     if (event === "recording:consent_asked") void ask();
-    else if (event === "recording:stopped" && data.reason) {
+    else if (event === "recording:disk") {
+      notices.show({
+        key: "recording-disk", level: "warning", stays: true, title: `Recording: less than ${leftWords(data.free)} left on the server`,
+        text: "Before its disk is full the recording ends by itself. What was recorded until then is kept.",
+      });
+    } else if (event === "recording:stopped" && data.reason) {
       notices.show({ key: "recording", level: "problem", title: "The recording has ended", text: recordingEnd(data.reason) });
     }
   });
