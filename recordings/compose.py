@@ -70,21 +70,28 @@ def compose(
     *,
     layout: str = LAYOUTS[0],
     quality: str = FIRST,
+    niceness: int = NICENESS,
     on_progress: OnProgress = lambda done, of: None,
 ) -> Plan:
     """Compose the recording in `folder`, whose class is over, into `out`. If `on_progress` raises, composing ends."""
     planned = plan(folder, layout)
-    compose_all(folder, planned.segments, quality, on_progress)
+    compose_all(folder, planned.segments, quality, on_progress, niceness)
     join(folder, planned.segments, quality, out)
     return planned
 
 
-def compose_all(folder: Path, total: int, quality: str, on_progress: OnProgress = lambda done, of: None) -> None:
+def compose_all(
+    folder: Path,
+    total: int,
+    quality: str,
+    on_progress: OnProgress = lambda done, of: None,
+    niceness: int = NICENESS,
+) -> None:
     """Until all segments are composed, here or elsewhere."""
     segments = Segments(folder)
     while undone := [number for number in segments.undone(quality) if number < total]:
         on_progress(total - len(undone), total)
-        if not compose_next(folder, quality):
+        if not compose_next(folder, quality, niceness):
             time.sleep(LOOK_EVERY)
     on_progress(total, total)
 

@@ -34,6 +34,8 @@ BACKGROUND, EMPTY_TILE = 20, 48  # luma, of 16 to 235
 NEUTRAL = 128  # chroma
 LABEL, LETTERS, SMALL_LETTERS = 18, 40, 22  # pixels at 720p: on a picture; in the middle of an empty tile
 SMALL_TILE = 400  # pixels wide at 720p: a tile below it gets small letters
+SMALLEST = 12  # pixels, whatever the size: below it letters cannot be read
+LETTER_WIDTH = 0.7  # of its height, as a letter is on average
 REPORT_EVERY = 15  # frames
 PEAK_RATE = 3_000_000  # bits a second at 720p
 PRESET = "veryfast"
@@ -93,7 +95,7 @@ class TilePainter:
     ) -> None:
         self._tile = tile
         self._pictures = pictures
-        self._label = names[tile.name, size.scaled(LABEL)] if pictures else None
+        self._label = names[tile.name, label(size)] if pictures else None
         self._middle = names[tile.name, letters(tile, size)]
         self._painted: object = None  # what is to be seen: the frame, or "name"
         self._size = (0, 0)
@@ -139,8 +141,15 @@ def fit(width: int, height: int, rect: Rect) -> tuple[int, int]:
     return min(across, rect.width), min(down, rect.height)
 
 
+def label(size: Size) -> int:
+    return max(SMALLEST, size.scaled(LABEL))
+
+
 def letters(tile: Tile, size: Size) -> int:
-    return size.scaled(SMALL_LETTERS if tile.rect.width < size.scaled(SMALL_TILE) else LETTERS)
+    """In the middle of an empty tile; smaller where a long name would be cut."""
+    wanted = size.scaled(SMALL_LETTERS if tile.rect.width < size.scaled(SMALL_TILE) else LETTERS)
+    fitting = int(tile.rect.width / (LETTER_WIDTH * len(tile.name) + 1)) // 2 * 2
+    return max(SMALLEST, min(wanted, fitting))
 
 
 def encoder(path: Path, size: Size) -> Any:
@@ -183,7 +192,7 @@ def render(segments: Segments, segment: Segment, quality: str) -> None:
     scenes = segment.scenes[quality]
     pictures = sources(segments.recording, segment)
     tiles = [tile for scene in scenes for tile in scene.tiles]
-    names = draw({(tile.name, height) for tile in tiles for height in (size.scaled(LABEL), letters(tile, size))})
+    names = draw({(tile.name, height) for tile in tiles for height in (label(size), letters(tile, size))})
     canvas = Canvas(size)
     path = segments.pictures_path(segment.number, quality)
     unfinished = path.with_name(f".{path.name}.part")

@@ -18,7 +18,7 @@ from recordings.compose import compose
 from recordings.composition import SIZES, Scene, plan
 from recordings.models import FIRST_QUALITY, Composition, Recording
 from recordings.outputs import chapters, chat, hls, poster, sound, thumbnails, webm
-from recordings.outputs.media import check, seconds_of
+from recordings.outputs.media import NICENESS, check, seconds_of
 from recordings.segments import Segments
 from recordings.timeline import RecordedTime
 from sfu.manifest import read_timeline
@@ -146,7 +146,7 @@ class Maker:
         path = self._folder / files.film(quality)
         if not path.is_file():
             unchecked = path.with_name(f".{path.name}")
-            compose(self._recorded, unchecked, layout=self._recording.layout, quality=quality)
+            compose(self._recorded, unchecked, layout=self._recording.layout, quality=quality, niceness=NICENESS)
             check(unchecked, "mp4", self._seconds, {"h264", "aac"})
             unchecked.replace(path)
         return path
