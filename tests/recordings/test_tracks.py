@@ -140,12 +140,12 @@ def test_a_key_frame_that_a_loss_has_broken_is_not_begun_with(tmp_path: Path) ->
     """The second segment begins at 32 s: the key frame at 30 s lost a packet, so the one at 25 s is the one."""
     world = SyntheticClass(tmp_path / "recording", 36.0)
     world.join(0.0, "Tina")
-    lost: list[int] = []
+    first: list[int] = []  # packet of the key frame at 30 s
 
     def losing(seconds: float, number: int) -> bool:
-        if 30.0 <= seconds < 30.01 and not lost:
-            lost.append(number)
-        return number in lost
+        if 29.99 < seconds < 30.01 and not first:
+            first.append(number)
+        return bool(first) and number == first[0] + 1
 
     camera = world.camera("Tina", 0.0, 36.0, size=(640, 360), keys=[25.0, 30.0, 34.0], lost=losing)
     _, segments = planned(world.write())
