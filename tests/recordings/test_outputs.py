@@ -5,7 +5,12 @@ One film is shot: Tina's camera with a frame counter, a flash and a beep every t
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +23,7 @@ from recordings.errors import CompositionFailed
 from recordings.outputs import hls, poster, sound, thumbnails, webm
 from recordings.outputs.media import check, seconds_of
 from recordings.outputs.webvtt import Cue, escaped, webvtt
+from recordings.programs import BASE_DIR
 from tests.recordings.film import RATE, Film, Picture, shoot, sound_of
 
 LENGTH = 13.5
@@ -116,6 +122,29 @@ def test_a_playlist_that_does_not_add_up_is_not_kept(films: dict[str, Path], tmp
     with pytest.raises(CompositionFailed, match="lasts"):
         hls.make({"720p": films["720p"]}, LENGTH + 1, tmp_path)
     assert not list(tmp_path.glob("hls/[!.]*.m3u8"))
+
+
+MAKE_HLS = """
+import sys
+from pathlib import Path
+from recordings.outputs import hls
+hls.make({"720p": Path(sys.argv[1])}, float(sys.argv[2]), Path(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize("there", [1, 3, 4])
+def test_what_a_killed_process_left_is_made_whole(
+    films: dict[str, Path], made: Path, tmp_path: Path, there: int
+) -> None:
+    """Killed with all that it had started, when so many files are there and the last of them is being written."""
+    arguments = [sys.executable, "-c", MAKE_HLS, str(films["720p"]), str(LENGTH), str(tmp_path)]
+    with subprocess.Popen(arguments, cwd=BASE_DIR, start_new_session=True) as process:
+        while process.poll() is None and sum(1 for _ in tmp_path.glob("hls/*")) < there:
+            time.sleep(0.001)
+        os.killpg(process.pid, signal.SIGKILL)
+    hls.make({"720p": films["720p"]}, LENGTH, tmp_path)
+    for name in ("720p.m4s", "720p.m3u8", "sound.m4s", "sound.m3u8"):
+        assert (tmp_path / "hls" / name).read_bytes() == (made / "hls" / name).read_bytes()
 
 
 # --- other formats ---------------------------------------------------------------------------------------------------
