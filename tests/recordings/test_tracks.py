@@ -12,6 +12,7 @@ from recordings.pictures import Pictures
 from recordings.segments import SECONDS, Segment, Segments
 from recordings.tracks import TrackFile
 from sfu.manifest import TIMELINE
+from tests.recordings import synthetic
 from tests.recordings.synthetic import DECODERS, SyntheticClass, person, read_bars
 
 
@@ -136,8 +137,9 @@ def test_a_folder_without_a_recording_says_so(tmp_path: Path, timeline: bytes | 
 # --- while the class goes on -----------------------------------------------------------------------------------------
 
 
-def test_a_key_frame_that_a_loss_has_broken_is_not_begun_with(tmp_path: Path) -> None:
+def test_a_key_frame_that_a_loss_has_broken_is_not_begun_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second segment begins at 32 s: the key frame at 30 s lost a packet, so the one at 25 s is the one."""
+    monkeypatch.setattr(synthetic, "MTU", 100)  # a key frame has several packets
     world = SyntheticClass(tmp_path / "recording", 36.0)
     world.join(0.0, "Tina")
     first: list[int] = []  # packet of the key frame at 30 s
@@ -147,7 +149,7 @@ def test_a_key_frame_that_a_loss_has_broken_is_not_begun_with(tmp_path: Path) ->
             first.append(number)
         return bool(first) and number == first[0] + 1
 
-    camera = world.camera("Tina", 0.0, 36.0, size=(640, 360), keys=[25.0, 30.0, 34.0], lost=losing)
+    camera = world.camera("Tina", 0.0, 36.0, keys=[25.0, 30.0, 34.0], lost=losing)
     _, segments = planned(world.write())
     assert SECONDS == 32
     assert len(segments) == 2
