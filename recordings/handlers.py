@@ -31,7 +31,10 @@ LANE = "recording"
 class RecordingOptions(Struct, forbid_unknown_fields=True, frozen=True):
     layout: Literal["grid", "speaker", "presentation"] = "grid"
     qualities: Annotated[tuple[Literal["360p", "720p", "1080p"], ...], Meta(min_length=1, max_length=3)] = ("720p",)
-    formats: Annotated[tuple[Literal["mp4", "webm", "m4a", "hls"], ...], Meta(min_length=1, max_length=4)] = ("mp4",)
+    formats: Annotated[tuple[Literal["mp4", "webm", "m4a", "hls"], ...], Meta(min_length=1, max_length=4)] = (
+        "mp4",
+        "m4a",
+    )
     who: Literal["all", "teachers"] = "all"
 
     def fields(self) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def default_qualities() -> list[str]:
 
 
 def default_formats() -> list[str]:
-    return ["mp4"]
+    return ["mp4", "m4a"]
 
 
 class RecordingQuerySet(models.QuerySet["Recording"]):

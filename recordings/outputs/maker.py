@@ -61,11 +61,12 @@ class Maker:
             self._try(files.THUMBNAILS, lambda: thumbnails.make(self._film, self._seconds, self._folder))
             if "m4a" in formats:
                 self._try(files.SOUND, lambda: [sound.make(self._film, self._seconds, self._folder)])
-            if "hls" in formats:
+            streamed = "hls" in formats or bool(others)  # several sizes are for a player that chooses among them
+            if streamed:
                 self._try(files.HLS, lambda: self._hls([]))
             for quality in others:
                 self._try(files.film(quality), partial(self._sized, quality))
-            if "hls" in formats and others:
+            if streamed and others:
                 self._try(None, lambda: self._hls(others))
             if "webm" in formats:
                 self._try(files.film(FIRST_QUALITY, ".webm"), self._webm)

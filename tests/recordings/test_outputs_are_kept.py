@@ -99,13 +99,13 @@ def test_all_that_was_asked_for_is_stored_and_noted_with_what_it_is(
     assert film.exists(), "it is its owner's to delete"
 
 
-def test_other_sizes_are_composed_and_hls_has_them_all(ready: Recording) -> None:
+def test_other_sizes_are_composed_and_hls_has_them_all_for_a_player_to_choose(ready: Recording) -> None:
     world = SyntheticClass(ready.folder, 3.0)
     person(world, "Tina", 0.0, 3.0)
     film = ready.folder / "720p.mp4"
     compose(world.write(), film, layout="speaker")
     ready.qualities, ready.layout = ["1080p", "720p", "360p"], "speaker"
-    outputs.make(wanted(ready, "hls"), ready.folder, film)
+    outputs.make(wanted(ready), ready.folder, film)
     sizes = {f"{quality}.mp4" for quality in ("360p", "1080p")}
     streams = {f"hls/{quality}.{end}" for quality in ("360p", "1080p") for end in ("m3u8", "m4s")}
     assert noted(ready) == ALWAYS | HLS | sizes | streams
@@ -125,7 +125,7 @@ def test_what_nobody_asked_for_and_what_there_is_nothing_of_is_not_made(
     ready: Recording, film: Path, writes: Callable[..., ChatMessage]
 ) -> None:
     SyntheticClass(ready.folder, LENGTH).write()
-    outputs.make(ready, ready.folder, film)
+    outputs.make(wanted(ready), ready.folder, film)
     assert noted(ready) == ALWAYS
 
 
