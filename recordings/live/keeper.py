@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 0.5  # seconds
 ASK_EVERY = 1.0  # seconds between two times that the worker is asked for a stream's packets
 TELL_EVERY = 1.0  # seconds between two states for viewers
+CLEAR_EVERY = 300.0  # seconds
 LEASE = timedelta(seconds=10)
 GIVE_UP_AFTER = 120.0  # seconds without a worker that has the room
 FIRST_RETRY, LAST_RETRY = 0.2, 10.0  # seconds before a process that died is started again
@@ -79,10 +80,15 @@ class Keeper:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         media = MediaController(connect(), name=f"streams-{self.name}")
+        cleared = -CLEAR_EVERY
         try:
             while not self.stopping:
+                now = time.monotonic()
                 try:
-                    await self.look(media, time.monotonic())
+                    await self.look(media, now)
+                    if now - cleared >= CLEAR_EVERY:
+                        cleared = now
+                        await asyncio.to_thread(_in_database, clear, time.time())
                 except (DatabaseError, RedisError, OSError) as error:
                     log.warning("streams cannot be looked after: %s", error)
                 await asyncio.sleep(LOOK_EVERY)

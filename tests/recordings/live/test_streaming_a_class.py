@@ -18,7 +18,7 @@ from django.conf import LazySettings
 from meetings.media.controller import MediaController
 from meetings.permissions import NOT_ENCRYPTED
 from meetings.redis_client import connect
-from recordings.live.keeper import Keeper
+from recordings.live.keeper import Keeper, clear
 from recordings.live.models import Stream
 from sfu.manifest import TIMELINE, Joined, Started, read_timeline
 from tests.meetings.conftest import enter, hubs, join, make_hubs, redis_settings, world
@@ -200,3 +200,48 @@ async def test_a_killed_process_is_started_again_and_viewers_go_on(worker, come,
     await looked_until(kept, lambda: msgspec.json.decode(state.read_bytes())["state"] == "ended")
     await looked_until(kept, lambda: not stream.logs.exists())
     assert kept.keeper.running == {}
+
+
+async def test_what_is_left_of_streams_that_are_over_goes(worker, come, folders: Path):
+    tina = await come("tina")
+    await tina.client.do("stream:start", {"target": "hls"})
+    (stream,) = await stored()
+    long_ago = time.time() - 7200
+    left = [folders / "live" / ("0" * 24), folders / "streams" / f"{'0' * 24}-3"]
+    used = [stream.folder, stream.logs]
+    for folder in (*left, *used):
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder, (long_ago, long_ago))
+    await sync_to_async(clear)(time.time())
+    assert [folder.exists() for folder in (*left, *used)] == [False, False, True, True]
+
+
+@pytest.mark.timeout(180)
+async def test_a_worker_that_takes_the_room_over_goes_on_with_its_stream(worker, come, kept: Kept):
+    tina = await come("tina")
+    await tina.client.do("stream:start", {"target": "hls"})
+    (stream,) = await stored()
+    await until(lambda: (stream.logs / TIMELINE).exists() and read_timeline(stream.logs))
+    worker.kill()
+    worker.start()
+    await tina.client.event("media:restart")
+
+    def goes_on() -> bool:
+        return len([entry for entry in read_timeline(stream.logs) if isinstance(entry, Started)]) == 2
+
+    await looked_until(kept, goes_on)
+    assert [one.starts for one in await stored()] == [0]  # its process need not begin anew
+
+
+async def test_redis_that_came_back_empty_hides_no_stream_that_runs(worker, come, kept: Kept, hubs):
+    tina = await come("tina")
+    started = await tina.client.do("stream:start", {"target": "hls"})
+    await hubs.redis.flushall()
+    assert await tina.client.until_closed() == 1012
+    await tina.client.close()
+    await worker.up()
+    again = await come("tina")
+
+    await kept.look()
+    shown = await hubs.hubs[again.code].live.info("stream")
+    assert shown["stream_id"] == started["stream_id"]
