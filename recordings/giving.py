@@ -97,17 +97,18 @@ def playlist(request: HttpRequest, composition: Composition, token: str) -> Http
     """
     recording = composition.recording
     there = {each.name: each for each in recording.compositions.all()}
-    for_player = request.GET.get("for") == FOR_PLAYER
-    if for_player and not token:
-        token = Pass(recording.public_id, ALL).token()
-    query = ({"token": token} if token else {}) | ({"for": FOR_PLAYER} if for_player else {})
+    for_player = {"for": FOR_PLAYER} if request.GET.get("for") == FOR_PLAYER else {}
+    came_by = {"token": token} if token else {}
+    # A session is asked for again at the next playlist: what it gives is new whenever that is fetched.
+    opens = came_by or ({"token": Pass(recording.public_id, ALL).token()} if for_player else {})
 
     def link(name: str) -> str:
         if name not in there:
             raise playlists.Unsafe(f"{composition.name} names {name}, which is not stored")
-        if name.endswith(".m3u8") or not for_player:
-            return links.address_of(recording.public_id, name, **query)
-        return elsewhere(request, there[name], download=False) or links.address_of(recording.public_id, name, **query)
+        if name.endswith(".m3u8"):
+            return links.address_of(recording.public_id, name, **came_by, **for_player)
+        own = links.address_of(recording.public_id, name, **opens)
+        return (elsewhere(request, there[name], download=False) if for_player else None) or own
 
     try:
         text = storage.read_text(composition.key, playlists.LONGEST)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Literal
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from django.conf import settings
@@ -15,7 +16,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 from tests.browser.cinema import HALF, LENGTH
 from tests.browser.person import PASSWORD
 from tests.browser.test_pages import AXE, LOOK, NARROW, STANDARD, WIDE
-from tests.lectern import Lectern
+from tests.lectern import Lectern, wait_until
 
 SHOTS = os.environ.get("LECTERN_SCREENSHOTS")
 
@@ -60,6 +61,10 @@ def wait_for(page: Page, condition: str) -> None:
     )
 
 
+def token_of(url: str) -> str:
+    return parse_qs(urlsplit(url).query).get("token", [""])[0]
+
+
 def colour(page: Page) -> list[int]:
     """Of the picture's middle, as it is shown now."""
     return page.evaluate("""() => {
@@ -90,6 +95,35 @@ def test_hls_plays_with_its_sound_and_jumps_to_a_chapter(page: Page, film: str) 
     part(page, "quality").select_option("360p")
     page.get_by_role("button", name="Beginning").click()
     wait_for(page, "film.currentTime < 20 && film.videoHeight === 360")
+
+
+def test_a_film_that_was_paused_for_an_hour_goes_on_by_new_links(page: Page, film: str) -> None:
+    page.add_init_script("""
+      globalThis.later = 0;
+      const now = performance.now.bind(performance);
+      performance.now = () => now() + globalThis.later;
+    """)
+    page.goto(film)
+    wait_for(page, "film.readyState >= 2")
+    tokens = set()
+    for quality in ("720p", "360p"):  # both playlists are read now
+        with page.expect_request(f"**/hls/{quality}.m4s?*") as asked:
+            part(page, "quality").select_option(quality)
+        tokens.add(token_of(asked.value.url))
+    # A token tells the second of its making: new links are others once that has passed.
+    playlist = f"{film}files/hls/720p.m3u8?for=player"
+    wait_until(
+        lambda: not any(quote(old, safe="") in page.request.get(playlist).text() for old in tokens),
+        within=10, what="a token of another second",
+    )  # fmt: skip
+    # What was given an hour ago opens nothing any more.
+    page.route(lambda url: token_of(url) in tokens, lambda route: route.fulfill(status=404))
+    page.evaluate("globalThis.later = 3_600_000")
+    with page.expect_request(lambda request: "/hls/720p.m4s?" in request.url and token_of(request.url) not in tokens):
+        part(page, "quality").select_option("720p")
+    page.get_by_role("button", name="Questions").click()
+    part(page, "play").click()
+    wait_for(page, "film.currentTime > 41 && film.videoHeight === 720 && film.src.startsWith('blob:')")
 
 
 def test_pictures_appear_while_seeking(page: Page, film: str) -> None:

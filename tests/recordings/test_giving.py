@@ -82,11 +82,13 @@ def test_a_playlist_for_our_player_has_links_that_open_without_a_session(
     assert master["Content-Type"] == "application/vnd.apple.mpegurl"
     assert master["Cache-Control"] == "private, no-store"
     [level] = entries(master.content.decode())
-    [segment] = entries(nobody.get(level).content.decode())
+    playlist = sam.get(level).content.decode()
+    [segment] = entries(playlist)
     assert segment.startswith(address(streamed, "hls/720p.m4s", token=""))
     part = nobody.get(segment, headers={"Range": "bytes=100-199"})
     assert (part.status_code, body(part)) == (206, CONTENT[100:200])
-    assert f'URI="{segment}"' in nobody.get(level).content.decode()  # the map's, too
+    assert f'URI="{segment}"' in playlist  # the map's, too
+    assert nobody.get(level).status_code == 302  # who has no session gets no new links
 
 
 def test_links_in_a_playlist_die_after_five_minutes_and_the_playlist_gives_new_ones(

@@ -47,10 +47,10 @@ export class SeekBar {
   show(seconds, duration) {
     if (duration !== this.#duration && Number.isFinite(duration)) {
       this.#duration = duration;
-      this.#input.max = String(Math.floor(duration));
+      this.#input.max = duration.toFixed(1);
       this.#mark();
     }
-    if (!this.#held) this.#input.value = String(Math.floor(seconds));
+    if (!this.#held) this.#input.value = seconds.toFixed(1);
     const chapter = this.#chapterAt(seconds);
     this.#input.setAttribute("aria-valuetext", `${clock(seconds)} of ${clock(this.#duration)}${chapter ? `, ${chapter}` : ""}`);
     this.#input.style.setProperty("--played", `${(100 * seconds) / (this.#duration || 1)}%`);
