@@ -86,7 +86,7 @@ def clip(look: Look, count: int) -> list[bytes]:
     encoder.width, encoder.height, encoder.pix_fmt = look.width, look.height, "yuv420p"
     encoder.time_base, encoder.framerate, encoder.bit_rate = Fraction(1, look.fps), Fraction(look.fps), look.rate
     encoder.thread_count = 2
-    encoder.options = {"deadline": "realtime", "cpu-used": "8", "g": "9999", "lag-in-frames": "0"}
+    encoder.options = {"deadline": "realtime", "cpu-used": "16", "g": "9999", "lag-in-frames": "0"}
     picture = screen_picture if look is SCREEN else camera_picture
     frames = []
     for number in range(count):

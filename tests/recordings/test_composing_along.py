@@ -17,6 +17,7 @@ from django.db import connection
 from django.utils import timezone
 
 from recordings import states, storage, tasks
+from recordings.compose import plan
 from recordings.models import FIRST_QUALITY, Composition, Recording
 from recordings.segments import Segments
 from sfu.manifest import MANIFEST
@@ -133,6 +134,37 @@ def test_classes_are_composed_along_that_are_long_enough_past_a_segment(
     assert after(95, lease_until=timezone.now() - timedelta(seconds=5))
     assert not after(95, paused_at=timezone.now())
     assert not after(95, paused_at=None, state=State.QUEUED)
+
+
+# --- and afterwards by whoever has time ------------------------------------------------------------------------------
+
+
+def test_others_are_asked_to_help_with_what_is_left(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, object]] = []
+    monkeypatch.setattr(tasks.help_compose, "apply_async", lambda args, **options: asked.append(options))
+    world = SyntheticClass(recording.folder, 100.0)
+    world.join(0.0, "Tina")
+    world.write()
+    total = plan(recording.folder).segments
+    assert total == 4
+    tasks._call_helpers(recording, total)
+    assert [options["priority"] for options in asked] == [tasks.LOW] * 3
+
+
+def test_a_helper_does_one_segment_and_then_lets_others_go_first(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again: list[int] = []
+    there = [True, True, False]
+    monkeypatch.setattr(tasks.help_compose, "apply_async", lambda args, **options: again.append(args[0]))
+    monkeypatch.setattr("recordings.compose.compose_next", lambda folder, quality: there.pop(0))
+    tasks.help_compose(recording.pk)
+    assert len(there) == 3, "it is not composed yet"
+    states.recorded(recording.pk)
+    assert states.claim(recording.pk) is not None
+    for _ in range(3):
+        tasks.help_compose(recording.pk)
+    assert again == [recording.pk] * 2
 
 
 COMPOSES = """

@@ -142,6 +142,65 @@ def test_a_lost_task_is_sent_again_but_not_at_once(
     assert sent == [(recording.pk, 0)]
 
 
+# --- what else is made of it -----------------------------------------------------------------------------------------
+
+Outputs = Recording.Outputs
+
+
+@pytest.fixture
+def waiting(recording: Recording) -> Recording:
+    """Its film is stored a moment ago."""
+    states.recorded(recording.pk)
+    lease = states.claim(recording.pk)
+    assert lease is not None
+    lease.uploading([], {}, 3.0)
+    lease.ready(Stored("key", 5, "ab"), "720p.mp4")
+    assert (seen(recording).state, recording.outputs) == (State.READY, Outputs.WAITING)
+    return recording
+
+
+def test_outputs_are_made_once_and_by_one(waiting: Recording) -> None:
+    lease = states.claim_outputs(waiting.pk)
+    assert lease is not None
+    assert states.claim_outputs(waiting.pk) is None
+    lease.renew()
+    lease.made()
+    assert (seen(waiting).state, waiting.outputs, waiting.lease_until) == (State.READY, Outputs.MADE, None)
+    assert states.claim_outputs(waiting.pk) is None
+    assert states.queue_the_lost(timezone.now() + timedelta(days=1)) == 0
+
+
+def test_outputs_that_fail_three_times_leave_the_film_and_can_be_tried_again(waiting: Recording) -> None:
+    for number in range(3):
+        assert seen(waiting).outputs == Outputs.WAITING, number
+        lease = states.claim_outputs(waiting.pk)
+        assert lease is not None
+        lease.failed()
+    assert (seen(waiting).state, waiting.outputs) == (State.READY, Outputs.FAILED)
+    assert states.retry(waiting.pk)
+    assert (seen(waiting).outputs, waiting.attempts) == (Outputs.WAITING, 0)
+
+
+def test_outputs_whose_maker_died_or_whose_task_got_lost_are_made_by_another(waiting: Recording) -> None:
+    now = timezone.now()
+    assert states.queue_the_lost(now) == 0
+    assert states.queue_the_lost(now + states.ASK_AGAIN + timedelta(seconds=1)) == 1
+    late = states.claim_outputs(waiting.pk)
+    assert late is not None
+    assert states.take_from_the_dead(now) == 0
+    assert states.take_from_the_dead(now + 2 * states.LEASE) == 1
+    assert states.claim_outputs(waiting.pk) is not None
+    with pytest.raises(states.LeaseLost):
+        late.made()
+
+
+def test_a_storage_that_is_away_is_no_try(waiting: Recording) -> None:
+    lease = states.claim_outputs(waiting.pk)
+    assert lease is not None
+    lease.give_back(after=20)
+    assert (seen(waiting).outputs, waiting.attempts) == (Outputs.WAITING, 0)
+
+
 def test_only_what_is_ready_or_failed_expires(recording: Recording) -> None:
     assert not states.expire(recording.pk)
     Recording.objects.filter(pk=recording.pk).update(state=State.READY)
