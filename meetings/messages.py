@@ -154,6 +154,7 @@ class Allow(Struct, kw_only=True, omit_defaults=True):
     private_chat: bool | None = None
     draw: bool | None = None
     join_breakout: bool | None = None
+    record_here: bool | None = None  # hosts, on a device of their own
 
 
 class RoomSettings(Struct, kw_only=True):

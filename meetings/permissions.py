@@ -14,7 +14,7 @@ Role = Literal["host", "co-host", "presenter", "attendee", "guest"]
 ROLES: tuple[Role, ...] = ("host", "co-host", "presenter", "attendee", "guest")  # highest first
 RANK: dict[str, int] = {role: len(ROLES) - place for place, role in enumerate(ROLES)}
 
-SETTINGS = ("unmute", "camera", "share", "chat", "private_chat", "draw", "join_breakout")
+SETTINGS = ("unmute", "camera", "share", "chat", "private_chat", "draw", "join_breakout", "record_here")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ TABLE: dict[str, tuple[Cell, Cell, Cell, Cell, Cell]] = {
     "remove":          (YES, YES, NO,  NO,                NO),
     "change_roles":    (YES, YES, NO,  NO,                NO),
     "record":          (YES, YES, NO,  NO,                NO),
+    "record_here":     (_on("record_here"), _on("record_here"), NO, NO, NO),
     "breakouts":       (YES, YES, NO,  NO,                NO),
     "spotlight":       (YES, YES, NO,  NO,                NO),
     "settings":        (YES, YES, NO,  NO,                NO),
@@ -71,6 +72,7 @@ REFUSALS: dict[str, str] = {
     "remove": "Only a host can remove others.",
     "change_roles": "Only a host can change roles.",
     "record": "Only a host can record the class.",
+    "record_here": "You may not record this class on your device.",
     "lower_hands": "Only a host can lower another's hand.",
     "share": "You may not share your screen in this class.",
     "microphone": "Your microphone is locked by the host.",

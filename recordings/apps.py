@@ -6,7 +6,8 @@ class RecordingsConfig(AppConfig):
     name = "recordings"
 
     def ready(self) -> None:
-        from recordings import cdn, erasure, handlers, mails, tasks, watching  # noqa: F401  importing registers events and signals
+        # Importing registers events and signals.
+        from recordings import cdn, erasure, handlers, local, mails, tasks, watching  # noqa: F401
         from recordings.live import handlers as live_handlers  # noqa: F401
 
         settings.CELERY_BEAT_SCHEDULE["sweep recordings"] = {

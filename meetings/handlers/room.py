@@ -194,17 +194,9 @@ async def _whole_room(hub: Hub) -> WholeRoom:
 
 
 WIRE_FIELDS = (
-    "participant_id",
-    "name",
-    "role",
-    "hand",
-    "connected",
-    "producers",
-    "audio",
-    "video",
-    "screen",
-    "consent",
-)
+    "participant_id", "name", "role", "hand", "connected", "producers", "audio", "video", "screen", "consent",
+    "records_here",
+)  # fmt: skip
 
 
 def on_the_wire(person: dict[str, Any]) -> dict[str, Any]:

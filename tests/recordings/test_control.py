@@ -265,6 +265,25 @@ async def test_an_encrypted_class_is_not_recorded_by_itself(worker, come, world)
     assert not await sync_to_async(Recording.objects.exists)()
 
 
+# --- on a host's own device ------------------------------------------------------------------------------------------
+
+
+async def test_that_somebody_records_on_his_own_device_is_seen_by_all(come, world):
+    tina, sam = await come("tina"), await come("sam")
+    assert await sam.ask("recording:local", active=True) == "forbidden"
+    assert await tina.ask("recording:local", active="now") == "bad_request"
+    await tina.client.do("recording:local", {"active": True})
+    people = (await come("sue")).answer["participants"]
+    assert {one["name"]: one["records_here"] for one in people} == {"Tina": True, "Sam": None, "Sue": None}
+    again = await come("tina")  # the page was loaded anew, and records no more
+    people = (await come("asa")).answer["participants"]
+    assert {one["name"]: one["records_here"] for one in people if one["name"] == "Tina"} == {"Tina": False}
+    world.room.settings = {"allow": {"record_here": False}}
+    await sync_to_async(world.room.save)()
+    await again.client.close()
+    assert "record_here" not in (await come("tina")).answer["you"]["can"]
+
+
 # --- what goes wrong -------------------------------------------------------------------------------------------------
 
 

@@ -179,6 +179,11 @@ export class Controls extends Emitter {
     await this.#connection.request("recording:consent", { accepted }).catch(() => {});
   }
 
+  /** Others see that this person records on this device. @param {boolean} active */
+  recordsHere(active) {
+    return this.#connection.request("recording:local", { active }).catch(() => {});
+  }
+
   /** @param {string} participantId or 'all' @param {'audio' | 'video' | 'screen'} kind */
   mute(participantId, kind) {
     return this.#ask("participant:mute", { participant_id: participantId, kind });

@@ -30,6 +30,7 @@ import { wireConnections } from "./wiring/connections.js";
 import { wireDevices } from "./wiring/devices.js";
 import { wireEncryption } from "./wiring/encryption.js";
 import { wireLive } from "./wiring/live.js";
+import { wireLocalRecording } from "./wiring/local_recording.js";
 import { wireMedia } from "./wiring/media.js";
 import { wirePeople } from "./wiring/people.js";
 import { wireRecording } from "./wiring/recording.js";
@@ -105,6 +106,7 @@ const live = wireLive({ room, session, notices, unavailable: boot.unavailable.st
 const recording = wireRecording({
   room, controls, notices, wanted: boot.recording, impossible: Boolean(boot.unavailable.record), leave: () => void session.leave(), draw,
 });
+const local = wireLocalRecording({ room, engine, devices, controls, audio, notices, title: boot.title, draw });
 const people = wirePeople({ room, controls, watch, devices, notices, dialogs, connections, draw });
 
 // --- drawing: at most once a frame, whatever happened in it ---------------------------------------------------------------
@@ -135,6 +137,7 @@ function drawNow() {
   });
   live.render();
   recording.render();
+  local.render();
   lock?.render();
   lobby.render({ microphone: devices.microphone, camera: devices.camera, starting });
 }
@@ -213,6 +216,7 @@ function backToLobby() {
 
 /** @param {import('./session.js').State} state @param {string} reason */
 function over(state, reason) {
+  local.stop();
   engine.close();
   devices.closeAll();
   dialogs.closeAll();
@@ -258,6 +262,7 @@ const TOOLS = {
   pauseRecording: () => recording.pause(),
   markRecording: () => recording.mark(),
   recordingSettings: () => recording.settings(),
+  localRecording: () => local.toggle(),
   leave,
   chat: () => panels.toggle("chat"),
   people: () => panels.toggle("people"),

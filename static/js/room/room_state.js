@@ -160,7 +160,7 @@ export class RoomState extends Emitter {
   #add(entry) {
     const { participant_id, name, role } = entry;
     const consent = entry.consent === true;
-    this.#participants.set(participant_id, { participant_id, name, role, connected: entry.connected !== false, consent });
+    this.#participants.set(participant_id, { participant_id, name, role, connected: entry.connected !== false, consent, records_here: entry.records_here === true });
     this.#known.set(participant_id, { name, role });
     for (const producer of entry.producers ?? []) this.#producers.set(producer.producer_id, { ...producer, participant_id });
   }
@@ -220,6 +220,7 @@ export class RoomState extends Emitter {
       if (typeof change.name === "string") participant.name = change.name;
       if (typeof change.role === "string") participant.role = change.role;
       if (typeof change.consent === "boolean") participant.consent = change.consent;
+      if (typeof change.records_here === "boolean") participant.records_here = change.records_here;
       this.#known.set(participant.participant_id, { name: participant.name, role: participant.role });
     }
     this.emit("participants", undefined);

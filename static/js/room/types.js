@@ -19,6 +19,7 @@
  * @property {Role} role
  * @property {boolean} connected false while a person reconnects
  * @property {boolean} [consent] has agreed to be recorded
+ * @property {boolean} [records_here] records the class on a device of their own
  *
  * @typedef {object} ChatMessage
  * @property {string} message_id

@@ -17,7 +17,7 @@ import { byId } from "./dom.js";
  * @property {string} notRecorded why nobody can record this class; empty where one can
  * @property {Record<'microphone' | 'camera' | 'share' | 'hand' | 'record', boolean>} may
  *
- * @typedef {'mic' | 'camera' | 'share' | 'chat' | 'hand' | 'people' | 'layout' | 'record' | 'live' | 'leave' | 'settings' | 'camerasOff' | 'fullscreen' | 'help' | 'pauseRecording' | 'markRecording' | 'recordingSettings'} Tool
+ * @typedef {'mic' | 'camera' | 'share' | 'chat' | 'hand' | 'people' | 'layout' | 'record' | 'live' | 'leave' | 'settings' | 'camerasOff' | 'fullscreen' | 'help' | 'pauseRecording' | 'markRecording' | 'recordingSettings' | 'localRecording'} Tool
  */
 
 /** Moved into More in this order when the tray is too narrow. */
