@@ -9,6 +9,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from recordings import files, services
+from recordings.live import services as live
+from recordings.live.models import Stream
 from recordings.models import Composition, LegalHold, Notice, Recording, RecordingPolicy, Track, Viewing
 
 
@@ -160,3 +162,22 @@ class NoticeAdmin(ReadOnly):
     list_select_related = ("recording__room", "user")
     search_fields = ("user__username", "recording__public_id", "recording__room__title")
     list_per_page = 50
+
+
+@admin.register(Stream)
+class StreamAdmin(ReadOnly):
+    """Of where it is pushed to nothing is shown: that has the stream key in it."""
+
+    list_display = ("room", "started_at", "ended_at", "state", "target", "access", "reason")
+    list_filter = ("state", "target", "access", "started_at")
+    list_select_related = ("room",)
+    search_fields = ("public_id", "room__title", "room__code")
+    exclude = ("push_url",)
+    actions = ("end",)
+
+    @admin.action(description="End the stream", permissions=["view"])
+    def end(self, request: HttpRequest, queryset: QuerySet[Stream]) -> None:
+        ended = [stream for stream in queryset.select_related("room") if live.end(stream.pk)]
+        for stream in ended:
+            live.tell_end(stream)
+        self.message_user(request, f"{len(ended)} ended.", messages.SUCCESS if ended else messages.INFO)

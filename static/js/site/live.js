@@ -9,6 +9,7 @@ import Hls from "/static/vendor/hls.js";
 const POLL = 2500; // ms
 const RENEW = 120_000; // ms: what opens the stream's files is good for 300 s
 const BEHIND = 6; // seconds behind the newest picture from which "Back to now" is offered
+const BEHIND_MOST = 8; // segments of a second: who fell further behind goes on with what is now
 const AGAIN = 1500; // ms before a stream that is not there yet, or broke, is tried again
 const HIDDEN = "hidden";
 
@@ -38,7 +39,9 @@ function play() {
     return;
   }
   hls?.destroy();
-  hls = new Hls({ lowLatencyMode: true, backBufferLength: 30, liveDurationInfinity: true, maxLiveSyncPlaybackRate: 1.1 });
+  hls = new Hls({
+    lowLatencyMode: true, backBufferLength: 30, liveDurationInfinity: true, maxLiveSyncPlaybackRate: 1.25, liveMaxLatencyDurationCount: BEHIND_MOST,
+  });
   hls.on(Hls.Events.MANIFEST_PARSED, showQualities);
   hls.on(Hls.Events.ERROR, (/** @type {string} */ _, /** @type {any} */ error) => {
     if (!error.fatal) return;

@@ -242,3 +242,20 @@ async def test_a_room_has_one_stream_at_a_time(transactional_db: None, lesson: A
     await begin(room, tina, target="hls", access="course", qualities=["720p"])
     with pytest.raises(services.AlreadyStreaming):
         await begin(room, tina, target="hls", access="course", qualities=["720p"])
+
+
+def test_the_admin_shows_no_stream_key_and_ends_a_stream(
+    stream: Stream, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Stream] = []
+    monkeypatch.setattr(services, "tell_end", told.append)
+    Stream.objects.update(push_url="rtmp://live.example.com/app/very-secret")
+    page = "/admin/recordings/stream/"
+    for path in (page, f"{page}{stream.pk}/change/"):
+        answer = admin_client.get(path)
+        assert answer.status_code == 200
+        assert b"very-secret" not in answer.content
+    admin_client.post(page, {"action": "end", "_selected_action": [stream.pk]})
+    stream.refresh_from_db()
+    assert (stream.state, stream.push_url) == ("ended", "")
+    assert told == [stream]

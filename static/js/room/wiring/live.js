@@ -34,11 +34,13 @@ export function wireLive({ room, session, notices, unavailable, request, draw })
     request("stream:stop", {}).catch((error) => notices.show({ key: "live", level: "warning", title: error.message || "The stream could not be stopped" }));
   }
 
-  /** @param {import('../types.js').Stream} now */
+  /** Who did not start it can leave. @param {import('../types.js').Stream} now */
   function tell(now) {
     if (told === now.stream_id) return;
     told = now.stream_id;
-    notices.show({ key: "live", title: "This class is live", text: `It is shown to ${WHO[now.access]}, with who speaks, screens, names and voices.` });
+    const text = `It is shown to ${WHO[now.access]}, with who speaks, screens, names and voices.`;
+    const leave = { label: "Leave the class", run: () => void session.leave() };
+    notices.show({ key: "live", title: "This class is live", text, ...(room.can.has("stream") ? {} : { stays: true, actions: [leave] }) });
   }
 
   session.on("joined", ({ answer }) => {
