@@ -19,7 +19,7 @@ from config.network import lan_addresses
 from tests.lectern import ROOT, Lectern, running_lectern, wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(240)]
-PROCESSES = ["valkey", "daphne", "-m sfu", "config worker", "config beat"]
+PROCESSES = ["valkey", "daphne", "-m sfu", "config worker", "config beat", "manage.py streams"]
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +29,9 @@ def lectern(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lectern]:
 
 
 def test_it_tells_the_address_and_the_demo_sign_ins(lectern: Lectern) -> None:
-    assert f"Lectern is ready at http://127.0.0.1:{lectern.port}/" in lectern.output
-    assert "lectern-demo" in lectern.output
-    assert "/meetings/demo-class/" in lectern.output
+    address = f"Lectern is ready at http://127.0.0.1:{lectern.port}/"
+    for words in (address, "lectern-demo", "/meetings/demo-class/"):
+        wait_until(lambda words=words: words in lectern.output, within=10, what=f"{words} being told")
 
 
 @pytest.mark.parametrize("what", PROCESSES)
