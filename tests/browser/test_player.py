@@ -18,6 +18,7 @@ from tests.browser.person import PASSWORD
 from tests.browser.test_pages import AXE, LOOK, NARROW, STANDARD, WIDE
 from tests.lectern import Lectern, wait_until
 
+WITHIN = 20_000  # ms, on a busy machine
 SHOTS = os.environ.get("LECTERN_SCREENSHOTS")
 
 
@@ -45,7 +46,9 @@ def page(chromium: Browser, lectern: Lectern) -> Iterator[Page]:
     page.fill("input[name=password]", PASSWORD)
     page.click("main form button[type=submit]")
     page.wait_for_url(lambda url: "/login/" not in url)
+    expect.set_options(timeout=WITHIN)
     yield page
+    expect.set_options(timeout=5_000)  # Playwright's own
     context.close()
     assert not wrong
 
@@ -57,7 +60,7 @@ def part(page: Page, name: str):
 def wait_for(page: Page, condition: str) -> None:
     """Of the <video>, called `film`."""
     page.wait_for_function(
-        f"() => {{ const film = document.querySelector('video'); return {condition}; }}", timeout=20_000
+        f"() => {{ const film = document.querySelector('video'); return {condition}; }}", timeout=WITHIN
     )
 
 
