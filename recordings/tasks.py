@@ -200,15 +200,19 @@ def make_outputs(pk: int) -> None:
 
 
 def _make_outputs(lease: OutputsLease) -> None:
-    from recordings.compose import clear
-
     recording = Recording.objects.filter(pk=lease.pk).first()
     if recording is None:
         raise LeaseLost
     folder = recording.folder
     outputs.make(recording, folder, folder / files.film(FIRST_QUALITY))
     lease.made()
-    # Stored and verified, and the database says so: only now may the packets go. The timeline stays, it is small.
+    _let_go(folder)
+
+
+def _let_go(folder: Path) -> None:
+    """All is stored and verified, and the database says so: only now may the packets go. The timeline stays."""
+    from recordings.compose import clear
+
     for path in (*folder.glob("*.rtpdump"), *folder.glob("*.mp4")):
         path.unlink(missing_ok=True)
     clear(folder)
@@ -298,10 +302,16 @@ def expire_recordings() -> int:
 
 
 def _clear_folders(now: float) -> None:
-    """Those of expired recordings, and those that no recording claims: a start that failed, rows that were deleted."""
+    """Those of expired recordings, and those that no recording claims: a start that failed, rows that were deleted.
+
+    And what a process left that was killed before it had let the packets go.
+    """
     root = Path(settings.RECORDINGS_DIR)
     folders = {path.name: path for path in root.iterdir() if path.is_dir()} if root.is_dir() else {}
     found = dict(Recording.objects.filter(public_id__in=folders).values_list("public_id", "state"))
+    made = Recording.objects.filter(public_id__in=folders, outputs=Recording.Outputs.MADE)
+    for name in made.values_list("public_id", flat=True):
+        _let_go(folders[name])
     for name, folder in folders.items():
         state = found.get(name)
         if state is None and finishing.quiet_for(folder, now) > UNCLAIMED_KEPT:

@@ -350,6 +350,18 @@ def test_a_folder_that_no_recording_claims_is_deleted_after_a_week(recording: Re
     assert (claimed.exists(), new.exists(), old.exists()) == (True, True, False)
 
 
+def test_packets_that_a_killed_process_could_not_let_go_go_later(ready: Recording) -> None:
+    ready.folder.mkdir(parents=True)
+    (ready.folder / "timeline.jsonl").touch()
+    log = ready.folder / "p.e1.rtpdump"
+    log.touch()
+    tasks.expire_recordings()
+    assert log.exists(), "not all is made yet"
+    Recording.objects.filter(pk=ready.pk).update(outputs=Recording.Outputs.MADE)
+    tasks.expire_recordings()
+    assert [path.name for path in ready.folder.iterdir()] == ["timeline.jsonl"]
+
+
 def test_a_deleted_lesson_takes_its_recordings_files_along(ready: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks.erase_recording, "delay", tasks.erase_recording)  # without a broker
     path = storage.local_path(Composition.objects.get(recording=ready).key)
