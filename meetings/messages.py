@@ -91,6 +91,11 @@ class HandLower(Message, frozen=True):
     participant_id: Key | None = None  # one's own when left out; or "all"
 
 
+class LayoutChange(Message, frozen=True):
+    layout: Literal["grid", "speaker", "presentation"]
+    for_all: bool = False
+
+
 class MediaToggle(Message, frozen=True):
     kind: Literal["audio", "video"]
     enabled: bool

@@ -72,6 +72,7 @@ REFUSALS: dict[str, str] = {
     "remove": "Only a host can remove others.",
     "change_roles": "Only a host can change roles.",
     "record": "Only a host can record the class.",
+    "spotlight": "Only a host can change what everybody sees.",
     "record_here": "You may not record this class on your device.",
     "lower_hands": "Only a host can lower another's hand.",
     "share": "You may not share your screen in this class.",

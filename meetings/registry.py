@@ -104,6 +104,7 @@ on_room_end = Hook("room_end")  # (room)
 on_remove = Hook("remove")  # (session of the host, participant): before the removed one's socket is closed
 on_mute = Hook("mute")  # (session of the host, list of participant_ids, kind): done before it is acknowledged
 on_role_changed = Hook("role_changed")  # (session of the host, participant, old_role, new_role)
+on_layout_changed = Hook("layout_changed")  # (session of the host, layout): for everybody
 on_hub_open = Hook("hub_open")  # (hub): this process's first socket in a room
 on_hub_close = Hook("hub_close")  # (hub): its last one left
 

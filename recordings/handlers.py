@@ -17,7 +17,7 @@ from meetings.media import recording as media
 from meetings.media.hooks import on_recording_expected, on_recording_failed, on_recording_found
 from meetings.messages import Empty, Message, Name
 from meetings.models import Participant, Room
-from meetings.registry import on, on_event, on_join, on_role_changed, on_room_end
+from meetings.registry import on, on_event, on_join, on_layout_changed, on_role_changed, on_room_end
 from meetings.session import RoomSession
 from recordings import announce, consents, control
 from recordings.control import running, running_by_id, was_recorded
@@ -108,6 +108,14 @@ async def mark(session: RoomSession, message: RecordingMark) -> dict[str, Any]:
     chapter = {"kind": "chapter", "title": message.title.strip()}
     await media.mark_recording(session.room.code, recording.public_id, chapter)
     return {"recording_id": recording.public_id, "elapsed": round(recording.elapsed(timezone.now()), 3)}
+
+
+@on_layout_changed
+async def layout_changed(session: RoomSession, layout: str) -> None:
+    """The film's picture changes with the class's."""
+    recording = await in_database(running)(session.room.pk)
+    if recording is not None:
+        await media.mark_recording(session.room.code, recording.public_id, {"kind": "layout", "layout": layout})
 
 
 # --- consent ---------------------------------------------------------------------------------------------------------

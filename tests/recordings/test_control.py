@@ -131,6 +131,21 @@ async def test_a_mark_is_a_chapter_in_the_timeline(worker, come, timeline):
         assert await tina.ask("recording:mark", title=title) == "bad_request"
 
 
+async def test_a_layout_for_all_is_told_to_all_and_followed_by_the_recording(worker, come, timeline):
+    tina, sam = await come("tina"), await come("sam")
+    await tina.client.do("layout:change", {"layout": "grid", "for_all": True})  # nothing is recorded
+    await sam.client.event("layout:changed", layout="grid")
+    recording_id = (await tina.client.do("recording:start"))["recording_id"]
+    await tina.client.do("layout:change", {"layout": "speaker", "for_all": True})
+    assert (await sam.client.event("layout:changed", layout="speaker"))["by"] == tina.id
+    await until(lambda: timeline(recording_id, Mark))
+    assert [one.mark for one in timeline(recording_id, Mark)] == [{"kind": "layout", "layout": "speaker"}]
+    assert await sam.ask("layout:change", layout="grid", for_all=True) == "forbidden"
+    assert await sam.ask("layout:change", layout="cinema") == "bad_request"
+    await sam.client.do("layout:change", {"layout": "speaker"})  # one's own
+    assert await sam.client.quiet("layout:changed")
+
+
 # --- consent ---------------------------------------------------------------------------------------------------------
 
 

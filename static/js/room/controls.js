@@ -179,6 +179,11 @@ export class Controls extends Emitter {
     await this.#connection.request("recording:consent", { accepted }).catch(() => {});
   }
 
+  /** @param {string} layout that everybody is to see */
+  showAll(layout) {
+    return this.#ask("layout:change", { layout, for_all: true });
+  }
+
   /** Others see that this person records on this device. @param {boolean} active */
   recordsHere(active) {
     return this.#connection.request("recording:local", { active }).catch(() => {});

@@ -133,6 +133,7 @@ function drawNow() {
     recording: room.isRecorded, notRecorded: boot.unavailable.record ?? "",
     may: {
       microphone: can.has("microphone"), camera: can.has("camera"), share: can.has("share"), hand: can.has("raise_hand"), record: can.has("record"),
+      spotlight: can.has("spotlight"),
     },
   });
   live.render();
@@ -262,6 +263,7 @@ const TOOLS = {
   pauseRecording: () => recording.pause(),
   markRecording: () => recording.mark(),
   recordingSettings: () => recording.settings(),
+  layoutForAll: () => controls.showAll(stage.layout),
   localRecording: () => local.toggle(),
   leave,
   chat: () => panels.toggle("chat"),

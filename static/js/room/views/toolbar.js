@@ -15,9 +15,9 @@ import { byId } from "./dom.js";
  * @property {boolean} recording
  * @property {boolean} camerasOff
  * @property {string} notRecorded why nobody can record this class; empty where one can
- * @property {Record<'microphone' | 'camera' | 'share' | 'hand' | 'record', boolean>} may
+ * @property {Record<'microphone' | 'camera' | 'share' | 'hand' | 'record' | 'spotlight', boolean>} may
  *
- * @typedef {'mic' | 'camera' | 'share' | 'chat' | 'hand' | 'people' | 'layout' | 'record' | 'live' | 'leave' | 'settings' | 'camerasOff' | 'fullscreen' | 'help' | 'pauseRecording' | 'markRecording' | 'recordingSettings' | 'localRecording'} Tool
+ * @typedef {'mic' | 'camera' | 'share' | 'chat' | 'hand' | 'people' | 'layout' | 'record' | 'live' | 'leave' | 'settings' | 'camerasOff' | 'fullscreen' | 'help' | 'pauseRecording' | 'markRecording' | 'recordingSettings' | 'localRecording' | 'layoutForAll'} Tool
  */
 
 /** Moved into More in this order when the tray is too narrow. */
@@ -91,6 +91,7 @@ export class ToolbarView {
     disable("tool-share", !model.may.share && !model.screen, "You may not share your screen in this class");
     disable("tool-record", Boolean(model.notRecorded), model.notRecorded);
     disable("tool-hand", !model.may.hand, "Guests cannot raise a hand");
+    byId("more-layout").hidden = !model.may.spotlight;
     byId("more-cameras").setAttribute("aria-pressed", String(model.camerasOff));
   }
 

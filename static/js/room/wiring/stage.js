@@ -128,6 +128,19 @@ export function wireStage({ room, session, engine, devices, controls, watch, not
     receiver.want(room.producers.filter((producer) => producer.participant_id !== room.you.participant_id));
   }
 
+  /** @param {import('../layout.js').Layout} chosen by this person, or by a host for all */
+  function setLayout(chosen) {
+    layout = chosen;
+    layoutChosen = true;
+    byId("announce").textContent = `Layout: ${layout}`;
+  }
+
+  room.on("event", ({ event, data }) => {
+    if (event !== "layout:changed" || !LAYOUTS.includes(data.layout)) return;
+    setLayout(data.layout);
+    draw();
+  });
+
   /** A shared screen is shown large until somebody chooses otherwise. */
   function currentLayout() {
     const screen = controls.sharing || room.producers.some((producer) => producer.source === "screen" && !producer.paused);
@@ -168,9 +181,7 @@ export function wireStage({ room, session, engine, devices, controls, watch, not
     },
 
     nextLayout() {
-      layout = LAYOUTS[(LAYOUTS.indexOf(currentLayout()) + 1) % LAYOUTS.length];
-      layoutChosen = true;
-      byId("announce").textContent = `Layout: ${layout}`;
+      setLayout(LAYOUTS[(LAYOUTS.indexOf(currentLayout()) + 1) % LAYOUTS.length]);
       draw();
     },
 
