@@ -139,15 +139,19 @@ async def _note_consent(session: RoomSession, accepted: bool) -> None:
 
 @on_event("recording:started")
 def ask_those_who_are_here(hub: Hub, data: dict[str, Any]) -> None:
-    hub.hubs.spawn(_ask(hub, data["recording_id"]), f"asking for consent in {hub.code}")
+    hub.hubs.spawn(_ask(hub, data["recording_id"], data["who"]), f"asking for consent in {hub.code}")
 
 
-async def _ask(hub: Hub, recording_id: str) -> None:
+async def _ask(hub: Hub, recording_id: str, who: str) -> None:
     sessions = [*hub.sessions.values(), *hub.arriving]
     if not sessions:
         return
-    agreed = await in_database(consents.who_agreed)(sessions[0].room.pk)
+    room = sessions[0].room.pk
+    agreed = await in_database(consents.who_agreed)(room, who)
+    to_less = await in_database(consents.who_agreed)(room, Recording.Who.TEACHERS) - agreed
     for session in sessions:
+        if session.participant_id in to_less:
+            await _note_consent(session, False)  # hosts see that it does not count for this one
         if session.participant_id not in agreed:
             await session.send("recording:consent_asked", {"recording_id": recording_id})
 
@@ -156,9 +160,10 @@ async def _ask(hub: Hub, recording_id: str) -> None:
 async def ask_who_comes(session: RoomSession, answer: dict[str, Any]) -> None:
     """In the answer: the page sends nothing before this person has agreed."""
     answer["consent_asked"] = False
-    if await session.hub.live.recording() is None:
+    shown = await session.hub.live.recording()
+    if shown is None:
         return
-    agreed = await in_database(consents.has_agreed)(session.participant)
+    agreed = await in_database(consents.has_agreed)(session.participant, shown.get("who", Recording.Who.ALL))
     answer["consent_asked"] = not agreed
     if agreed:
         await _note_consent(session, True)

@@ -227,6 +227,28 @@ async def test_teachers_only_leaves_students_out_on_the_disk_until_they_are_prom
     assert {path.name.split(".")[0] for path in folder.glob("*.rtpdump")} <= set(microphones)
 
 
+async def test_who_agreed_to_a_recording_of_teachers_is_asked_before_one_of_everybody(worker, come, timeline, sent):
+    tina, sam = await come("tina"), await come("sam")
+    await tina.client.do("recording:start", {"options": {"who": "teachers"}})
+    await sam.client.event("recording:consent_asked")
+    await sam.client.do("recording:consent", YES)
+    await tina.client.do("recording:stop")
+    recording_id = (await tina.client.do("recording:start"))["recording_id"]
+    assert (await sam.client.event("recording:consent_asked"))["recording_id"] == recording_id
+    sue = await come("sue")
+    assert {one["name"]: one["consent"] for one in sue.answer["participants"]}["Sam"] is False
+    await sam.client.close()
+    sam = await come("sam")
+    assert sam.answer["consent_asked"] is True
+    await sue.client.do("recording:consent", YES)
+    await until(lambda: {one.name for one in timeline(recording_id, Joined)} == {"Tina", "Sue"})
+    await sam.client.do("recording:consent", YES)
+    await until(lambda: {one.name for one in timeline(recording_id, Joined)} == {"Tina", "Sue", "Sam"})
+    await tina.client.do("recording:stop")
+    await tina.client.do("recording:start", {"options": {"who": "teachers"}})
+    assert await sam.client.quiet("recording:consent_asked")  # it is less than what he agreed to
+
+
 async def test_after_a_workers_death_the_next_one_records_the_same_people(start_worker, come, media, timeline):
     workers = {name: await start_worker(name) for name in ("w0", "w1")}
     tina, sam = await come("tina"), await come("sam")
