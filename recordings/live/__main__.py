@@ -1,6 +1,7 @@
-"""`python -m recordings.live JOB`: the process of one stream, until SIGTERM (the stream is over) or death.
+"""`python -m recordings.live JOB PARENT`: the process of one stream, until SIGTERM (the stream is over) or death.
 
-It ends with the one that started it, and waits for every class on the machine (its niceness).
+It ends with the process PARENT that started it (told, for that may be gone before we can look), and waits for every
+class on the machine (its niceness).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ NICENESS = 5  # the media workers come first
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-def main(path: Path) -> int:
+def main(path: Path, parent: int) -> int:
     os.nice(NICENESS)
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     over = False
@@ -33,7 +34,6 @@ def main(path: Path) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    parent = os.getppid()
     job = read_job(path)
     show = Show(job)
     push = Pushing(path) if job.push else None
@@ -68,7 +68,7 @@ class Pushing:
         if now < self._again_at or (self._process is not None and self._process.poll() is None):
             return
         self._again_at = now + PUSH_AGAIN
-        command = [sys.executable, "-m", "recordings.live.push", str(self._job)]
+        command = [sys.executable, "-m", "recordings.live.push", str(self._job), str(os.getpid())]
         self._process = subprocess.Popen(command, cwd=BASE_DIR, stdin=subprocess.DEVNULL)
 
     def close(self) -> None:
@@ -78,4 +78,4 @@ class Pushing:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 SCHEMES = {"rtmp": 1935, "rtmps": 443}
 LONGEST = 500  # characters
+NAT64 = ipaddress.ip_network("64:ff9b::/96")  # leads to the IPv4 address at its end (RFC 6052)
 
 
 class BadAddress(ValueError):
@@ -53,8 +54,9 @@ def resolve(url: str, *, private: bool) -> str:
 
 def is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
+    if isinstance(ip, ipaddress.IPv6Address):
+        inside = ip.ipv4_mapped or ip.sixtofour
+        ip = inside or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in NAT64 else ip)
     return ip.is_global and not ip.is_multicast
 
 

@@ -58,7 +58,7 @@ async def start(session: RoomSession, message: StreamStart) -> dict[str, Any]:
         await p2p.review(session.hub)  # what two people send each other directly nobody else can see
         await media.start_stream(session.room.code, stream.logs_id)
     except BaseException:
-        await session.hub.live.set_info("stream", None)
+        await services.hide(session.hub.live, stream.public_id)
         await in_database(services.discard)(stream.pk)
         raise
     await session.hub.publish("stream:started", {**shown, "by": session.participant_id})
@@ -71,7 +71,7 @@ async def stop(session: RoomSession, message: Empty) -> dict[str, Any]:
     if stream is None:
         raise Refused("wrong_state", "This class is not being streamed.")
     ended = await finish(stream, session.room.code)
-    await session.hub.live.set_info("stream", None)
+    await services.hide(session.hub.live, stream.public_id)
     await session.hub.publish("stream:stopped", {**ended, "by": session.participant_id}, once=stream.public_id)
     return ended
 

@@ -35,7 +35,7 @@ from meetings.live import LiveRoom
 from meetings.media.controller import MediaController
 from meetings.redis_client import connect, plain
 from recordings.live import services
-from recordings.live.job import Job, write_job
+from recordings.live.job import JOB, Job, write_job
 from recordings.live.models import Stream
 from recordings.live.serve import VIEWING, viewers_key
 from recordings.programs import BASE_DIR
@@ -53,6 +53,7 @@ FIRST_RETRY, LAST_RETRY = 0.2, 10.0  # seconds before a process that died is sta
 STEADY = 20.0  # seconds: a process that lived so long starts the count of deaths anew
 KEPT = timedelta(hours=1)  # what viewers of an ended stream may still look at
 CHAT_SHOWN = 50  # messages
+CHAT_FIELDS = ("message_id", "name", "role", "message", "sent_at")
 
 
 @dataclass
@@ -133,7 +134,7 @@ class Keeper:
             one.had = now
             live = LiveRoom(media.placements.redis, code)
             if await live.info("stream") is None:  # Redis came back empty: all must go on seeing that they are seen
-                await live.set_info("stream", services.about(one.stream))
+                await services.show(live, services.about(one.stream))
         except (InvalidRequest, OSError) as error:
             if now - one.had > GIVE_UP_AFTER or "disk_full" in str(error):
                 reason = "The disk is full." if "disk_full" in str(error) else "The class has no media any more."
@@ -161,7 +162,7 @@ class Keeper:
             push_private=settings.STREAM_TO_PRIVATE,
         )
         one.process = subprocess.Popen(
-            [sys.executable, "-m", "recordings.live", str(write_job(job))],
+            [sys.executable, "-m", "recordings.live", str(write_job(job)), str(os.getpid())],
             cwd=BASE_DIR,
             stdin=subprocess.DEVNULL,
         )
@@ -178,6 +179,11 @@ class Keeper:
 
     async def _end(self, media: MediaController, one: Running) -> None:
         """It is over: the last segment is closed, viewers are told so."""
+        if await asyncio.to_thread(_in_database, services.runs, one.stream.public_id):
+            if one.process is not None:  # our lease ran out, and another keeper has it
+                one.process.kill()
+                one.process.wait()
+            return
         code = one.stream.room.code
         try:
             await media.ask(code, StopStream(room=code, stream=one.stream.logs_id))
@@ -190,6 +196,7 @@ class Keeper:
             except subprocess.TimeoutExpired:
                 one.process.kill()
                 one.process.wait()
+        (one.stream.folder / JOB).unlink(missing_ok=True)  # it has the stream key
         await asyncio.to_thread(_in_database, self._tell, one, True)
         shutil.rmtree(one.stream.logs, ignore_errors=True)
 
@@ -205,16 +212,14 @@ class Keeper:
             stream.state = Stream.State.LIVE
             services.tell_status(stream, stream.state)
         pushing = _push_state(stream.folder)
-        if pushing != one.pushing:
+        if pushing != one.pushing and not over:
             one.pushing = pushing
             services.tell_status(stream, f"push_{pushing}")
         state: dict[str, Any] = {
             "state": "ended" if over else stream.state,
             "viewers": 0 if over else _viewers(stream),
-            "chat": chat.history(stream.room_id, limit=CHAT_SHOWN)["messages"],
+            "chat": _chat(stream),
         }
-        for message in state["chat"]:
-            del message["client_id"]
         unfinished = stream.folder / ".state.json.part"
         unfinished.write_bytes(msgspec.json.encode(state))
         unfinished.replace(stream.folder / "state.json")
@@ -231,6 +236,13 @@ def _push_state(folder: Path) -> str:
         return (folder / "push").read_text()[:40]
     except FileNotFoundError:
         return ""
+
+
+def _chat(stream: Stream) -> list[dict[str, Any]]:
+    """What was written since all could see that others look on, and of it what the page shows."""
+    began = stream.started_at.isoformat()
+    messages = chat.history(stream.room_id, limit=CHAT_SHOWN)["messages"]
+    return [{name: one[name] for name in CHAT_FIELDS} for one in messages if one["sent_at"] >= began]
 
 
 def _viewers(stream: Stream) -> int:

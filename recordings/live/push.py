@@ -1,4 +1,4 @@
-"""Push a stream to an RTMP server: `python -m recordings.live.push JOB`. One more viewer, which passes on what it gets.
+"""Push a stream to an RTMP server: `python -m recordings.live.push JOB PARENT`. One more viewer, which passes it on.
 
 Nothing is encoded again. A process of its own: a server that takes nothing for a while holds up neither the class nor
 those who watch the page. When the connection breaks it is made anew, after longer and longer waits, and goes on with
@@ -176,11 +176,10 @@ def push_once(job: Job, alive: Any) -> str:
     return "ended"
 
 
-def main(path: Path) -> None:
+def main(path: Path, parent: int) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     av.logging.set_level(None)
     job = read_job(path)
-    parent = os.getppid()
 
     def alive() -> bool:
         return os.getppid() == parent
@@ -197,4 +196,4 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

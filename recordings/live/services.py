@@ -13,6 +13,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from accounts.models import User
+from meetings.database import in_database
 from meetings.eventlog import EventLog, body_of, fleeting
 from meetings.hub import Hubs
 from meetings.live import LiveRoom
@@ -103,10 +104,33 @@ def tell_status(stream: Stream, status: str) -> None:
 async def _tell_status(code: str, data: dict[str, Any]) -> None:
     redis = connect()
     try:
-        await LiveRoom(redis, code).set_info("stream", data)
-        await Hubs(redis=redis).tell(code, kind="fleeting", frame=fleeting(body_of("stream:status", data)))
+        if await show(LiveRoom(redis, code), data):
+            await Hubs(redis=redis).tell(code, kind="fleeting", frame=fleeting(body_of("stream:status", data)))
     finally:
         await redis.aclose()
+
+
+async def show(live: LiveRoom, data: dict[str, Any]) -> bool:
+    """To latecomers. False: it was ended meanwhile, and is not shown.
+
+    Whoever ends it says so in the database before he hides it: of two at the same moment, one hides it.
+    """
+    await live.set_info("stream", data)
+    if await in_database(runs)(data["stream_id"]):
+        return True
+    await hide(live, data["stream_id"])
+    return False
+
+
+async def hide(live: LiveRoom, stream_id: str) -> None:
+    """It is no more, if it was this one."""
+    shown = await live.info("stream")
+    if shown is not None and shown["stream_id"] == stream_id:
+        await live.set_info("stream", None)
+
+
+def runs(public_id: str) -> bool:
+    return Stream.objects.running().filter(public_id=public_id).exists()
 
 
 def tell_end(stream: Stream) -> None:
@@ -121,10 +145,7 @@ async def _tell_end(code: str, data: dict[str, Any]) -> None:
     """Numbered, and once, whoever else tells it."""
     redis = connect()
     try:
-        live = LiveRoom(redis, code)
-        shown = await live.info("stream")
-        if shown is not None and shown["stream_id"] == data["stream_id"]:
-            await live.set_info("stream", None)
+        await hide(LiveRoom(redis, code), data["stream_id"])
         body = body_of("stream:stopped", data)
         seq, fresh = await EventLog(redis, code).append(body, data["stream_id"])
         if fresh:

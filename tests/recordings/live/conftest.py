@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -51,7 +52,8 @@ class Streamed:
             push=push,
             push_private=True,
         )
-        process = subprocess.Popen([sys.executable, "-m", "recordings.live", str(write_job(job))], cwd=ROOT)
+        command = [sys.executable, "-m", "recordings.live", str(write_job(job)), str(os.getpid())]
+        process = subprocess.Popen(command, cwd=ROOT)
         self.processes.append(process)
         return process
 

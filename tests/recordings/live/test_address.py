@@ -61,7 +61,7 @@ def test_what_is_no_address_of_an_rtmp_server_is_refused_without_repeating_it(
 @pytest.mark.parametrize(
     "ip",
     ["127.0.0.1", "10.1.2.3", "192.168.1.1", "172.16.0.9", "169.254.169.254", "0.0.0.0", "100.64.0.1", "224.0.0.1",
-     "::1", "fe80::1", "fd00::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254"],
+     "::1", "fe80::1", "fd00::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::10.1.2.3", "2002:a01:203::1"],
 )  # fmt: skip
 def test_a_machine_of_this_network_is_reached_where_a_setting_says_so_alone(
     named: dict[str, list[str]], ip: str

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,13 +16,17 @@ import msgspec
 import pytest
 from asgiref.sync import sync_to_async
 from django.conf import LazySettings
+from django.utils import timezone
 
 from meetings.media.controller import MediaController
 from meetings.permissions import NOT_ENCRYPTED
 from meetings.redis_client import connect
-from recordings.live.keeper import Keeper, clear
+from recordings.live import services
+from recordings.live.job import Job, write_job
+from recordings.live.keeper import LEASE, Keeper, Running, clear
 from recordings.live.models import Stream
 from sfu.manifest import TIMELINE, Joined, Started, read_timeline
+from tests.lectern import ROOT
 from tests.meetings.conftest import enter, hubs, join, make_hubs, redis_settings, world
 from tests.meetings.media.conftest import NAMES, come, make_worker, media, start_worker, worker
 from tests.waiting import until
@@ -200,6 +206,60 @@ async def test_a_killed_process_is_started_again_and_viewers_go_on(worker, come,
     await looked_until(kept, lambda: msgspec.json.decode(state.read_bytes())["state"] == "ended")
     await looked_until(kept, lambda: not stream.logs.exists())
     assert kept.keeper.running == {}
+    assert not (stream.folder / "job.json").exists()  # it had the stream key
+
+
+async def test_a_stream_that_was_stopped_is_not_shown_again_by_who_did_not_know_it_yet(worker, come):
+    tina, sam = await come("tina"), await come("sam")
+    await tina.client.do("stream:start", {"target": "hls"})
+    (stream,) = await stored()
+    await tina.client.do("stream:stop")
+    await sync_to_async(services.tell_status)(stream, "push_sending")
+    assert (await come("sue")).answer["stream"] is None
+    assert await sam.client.quiet("stream:status")
+
+
+async def test_viewers_read_what_was_written_since_the_class_was_live_and_nothing_that_is_not_shown(worker, come):
+    tina, sam = await come("tina"), await come("sam")
+    await sam.client.do("chat:send", {"message": "among us"})
+    await tina.client.do("stream:start", {"target": "hls", "access": "public"})
+    await sam.client.do("chat:send", {"message": "to all"})
+    (stream,) = await stored()
+    stream.folder.mkdir(parents=True)
+    await sync_to_async(Keeper()._tell)(Running(stream))
+    (message,) = msgspec.json.decode((stream.folder / "state.json").read_bytes())["chat"]
+    assert (message["name"], message["message"]) == ("Sam", "to all")
+    assert set(message) == {"message_id", "name", "role", "message", "sent_at"}
+
+
+async def test_a_keeper_whose_lease_ran_out_ends_its_process_and_not_the_stream(worker, come, kept: Kept):
+    tina = await come("tina")
+    await tina.client.do("stream:start", {"target": "hls"})
+    (stream,) = await stored()
+    state = stream.folder / "state.json"
+    await looked_until(kept, state.exists)
+    (one,) = kept.keeper.running.values()
+    assert one.process is not None
+    later = timezone.now() + LEASE
+    await sync_to_async(Stream.objects.update)(keeper="another", lease_until=later + LEASE)
+    await kept.look()
+    assert kept.keeper.running == {}
+    assert one.process.returncode == -signal.SIGKILL  # it may not tell viewers that the stream is over
+    assert msgspec.json.decode(state.read_bytes())["state"] != "ended"
+    assert stream.logs.exists()
+
+
+def test_a_process_whose_keeper_died_before_it_could_look_ends(folders: Path):
+    folders.joinpath("out").mkdir()
+    job = write_job(Job(str(folders / "logs"), str(folders / "out"), time.time(), ["360p"]))
+    for module in ("recordings.live", "recordings.live.push"):
+        dead = subprocess.Popen(["true"])
+        dead.wait()
+        process = subprocess.Popen([sys.executable, "-m", module, str(job), str(dead.pid)], cwd=ROOT)
+        try:
+            process.wait(timeout=60)
+        finally:
+            process.kill()
 
 
 async def test_what_is_left_of_streams_that_are_over_goes(worker, come, folders: Path):
