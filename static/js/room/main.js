@@ -180,6 +180,7 @@ session.on("joined", ({ answer, entered }) => {
   const agreed = recording.agreed(answer);
   if (entered) for (const [kind, opened] of asked) void Promise.all([opened, agreed]).then(() => isIn("class") && menus.bringIn(kind));
   recording.joined(answer);
+  local.joined();
   stage.wantOthers();
   void engine.joined(answer);
   void controls.outbox.flush();

@@ -40,8 +40,7 @@ function play() {
   }
   hls?.destroy();
   hls = new Hls({
-    lowLatencyMode: true, backBufferLength: 30, liveDurationInfinity: true, maxLiveSyncPlaybackRate: 1.25,
-    liveSyncDurationCount: 3, liveMaxLatencyDurationCount: BEHIND_MOST,
+    lowLatencyMode: true, backBufferLength: 30, liveDurationInfinity: true, maxLiveSyncPlaybackRate: 1.25, liveMaxLatencyDurationCount: BEHIND_MOST,
   });
   hls.on(Hls.Events.MANIFEST_PARSED, showQualities);
   hls.on(Hls.Events.ERROR, (/** @type {string} */ _, /** @type {any} */ error) => {
@@ -92,11 +91,11 @@ Object.assign(globalThis, { lecternLive: { latency, get hls() { return hls; } } 
 // --- what is told ----------------------------------------------------------------------------------------------------
 
 async function poll() {
-  // Without an answer the network is away: the next time may be better.
-  const answer = await fetch(`${address}state.json?viewer=${viewer}`, { cache: "no-store" }).catch(() => null);
-  const told = answer?.ok ? await answer.json().catch(() => null) : null;
-  if (told) show(told);
-  else if (answer?.status === 404 && started) await renew();
+  try {
+    const answer = await fetch(`${address}state.json?viewer=${viewer}`, { cache: "no-store" });
+    if (answer.ok) show(await answer.json());
+    else if (answer.status === 404 && started) await renew();
+  } catch { /* the network; the next time may be better */ }
   byId("live-now").hidden = over || (latency() < BEHIND && !(started && player.paused));
   if (!over) setTimeout(poll, POLL);
 }
@@ -108,8 +107,10 @@ async function renew() {
 
 /** @param {{state: string, viewers: number, chat: any[]}} told */
 function show(told) {
-  badge.dataset.state = told.state;
-  badge.textContent = told.state === "live" ? "Live" : told.state === "starting" ? "Starting" : "Ended";
+  if (badge.dataset.told !== told.state) { // written again it would be read out again
+    badge.dataset.told = badge.dataset.state = told.state;
+    badge.textContent = told.state === "live" ? "Live" : told.state === "starting" ? "Starting" : "Ended";
+  }
   byId("live-viewers").textContent = told.viewers === 1 ? "1 viewer" : `${told.viewers} viewers`;
   showChat(told.chat);
   if (told.state === "ended" || told.state === "failed") end();
@@ -157,6 +158,7 @@ function showChat(messages) {
     list.append(line);
   }
   if (atEnd) list.scrollTop = list.scrollHeight;
+  setTimeout(() => { list.ariaLive = "polite"; }); // what is written from now on is read out, not what was there
 }
 
 const form = /** @type {HTMLFormElement | null} */ (document.getElementById("live-say"));

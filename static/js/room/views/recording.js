@@ -29,7 +29,9 @@ export class RecordingView {
   constructor(wanted) {
     if (wanted.who) this.#who.value = wanted.who;
     if (wanted.layout) this.#layout.value = wanted.layout;
-    this.#consent.addEventListener("cancel", (event) => event.preventDefault()); // Escape is no answer
+    // Escape is no answer; pressed twice, Chromium closes a dialog without asking.
+    this.#consent.addEventListener("cancel", (event) => event.preventDefault());
+    this.#consent.addEventListener("keydown", (event) => event.key === "Escape" && event.preventDefault());
     this.#settings.addEventListener("click", (event) => event.target === this.#settings && this.#settings.close());
   }
 

@@ -16,7 +16,7 @@ const WHO = { public: "everybody who has the link", course: "the people of this 
 export function wireLive({ room, session, notices, unavailable, request, draw }) {
   /** @type {import('../types.js').Stream | null} */
   let stream = null;
-  let told = "";
+  let told = "", over = "";
 
   const view = new LiveView({ start, stop });
 
@@ -49,12 +49,14 @@ export function wireLive({ room, session, notices, unavailable, request, draw })
     draw();
   });
   room.on("event", ({ event, data }) => {
+    if (event.startsWith("stream:") && data.stream_id === over) return; // told late: it was stopped meanwhile
     if (event === "stream:started") {
       stream = { status: "starting", ...data };
       tell(data);
     } else if (event === "stream:status" && (!stream || stream.stream_id === data.stream_id)) stream = data;
     else if (event === "stream:stopped") {
       stream = null;
+      over = data.stream_id;
       notices.show({ key: "live", ...(data.reason
         ? { level: "problem", title: "The live stream broke off", text: data.reason } : { title: "The live stream has ended" }) });
     } else return;

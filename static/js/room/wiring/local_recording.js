@@ -62,6 +62,9 @@ export function wireLocalRecording({ room, engine, devices, controls, audio, not
   return {
     toggle: () => (local.isRunning ? local.stop() : void start()),
 
+    /** Who was away too long has come as somebody new, of whom nobody knows yet that he records. */
+    joined: () => local.isRunning && void controls.recordsHere(true),
+
     /** The class is over for this page. */
     stop: () => local.stop(),
 
