@@ -66,14 +66,25 @@ async def pause(recording: Recording, code: str) -> dict[str, Any]:
     """Done when nothing more is recorded. Raises Refused."""
     if not await in_database(states.pause)(recording.pk, timezone.now()):
         raise Refused("wrong_state", "The recording is paused already.")
-    await media.pause_recording(code, recording.public_id)
-    return await _show(recording.pk, code)
+    return await _tell_of_pause(recording, code, asked=True)
 
 
 async def resume(recording: Recording, code: str) -> dict[str, Any]:
     if not await in_database(states.resume)(recording.pk, timezone.now()):
         raise Refused("wrong_state", "The recording is not paused.")
-    await media.resume_recording(code, recording.public_id)
+    return await _tell_of_pause(recording, code, asked=False)
+
+
+async def _tell_of_pause(recording: Recording, code: str, *, asked: bool) -> dict[str, Any]:
+    """Two hosts may decide at once: the worker hears last what holds. Raises Refused where that is not what was asked,
+    so that nobody reads "paused" while he is recorded."""
+    told: bool | None = None
+    while (meant := (await in_database(_again)(recording.pk)).paused_at is not None) != told:
+        told = meant
+        tell = media.pause_recording if meant else media.resume_recording
+        await tell(code, recording.public_id)
+    if told != asked:
+        raise Refused("wrong_state", "Somebody else has decided otherwise at the same moment.")
     return await _show(recording.pk, code)
 
 

@@ -9,6 +9,7 @@ from asgiref.sync import sync_to_async
 
 from classroom.models import Lesson
 from meetings.errors import Refused
+from meetings.media import recording as at_worker
 from meetings.media.hooks import on_recording_failed
 from meetings.models import Participant
 from recordings.models import Consent, Recording
@@ -86,6 +87,22 @@ async def test_a_pause_is_told_to_all_and_counts_for_nothing(worker, come, timel
     entries = timeline(started["recording_id"])
     assert [type(entry) for entry in entries if isinstance(entry, Paused | Resumed)] == [Paused, Resumed]
     assert RecordedTime.of(entries).at(entries[-1].at) < entries[-1].at - entries[0].at
+
+
+async def test_of_two_hosts_who_decide_at_once_the_worker_hears_last_what_holds(worker, come, timeline, monkeypatch):
+    tina, asa = await come("tina"), await come("asa")
+    started = await tina.client.do("recording:start")
+    pause = at_worker.pause_recording
+
+    async def late(code: str, recording_id: str) -> bool:
+        await asa.client.do("recording:resume")
+        return await pause(code, recording_id)
+
+    monkeypatch.setattr(at_worker, "pause_recording", late)
+    assert await tina.client.refused("recording:pause") == "wrong_state"
+    assert (await stored()).paused_at is None
+    await tina.client.do("recording:stop")
+    assert isinstance(timeline(started["recording_id"], Paused, Resumed)[-1], Resumed)
 
 
 async def test_a_worker_that_is_killed_in_a_pause_is_followed_by_one_that_is_paused(
