@@ -130,7 +130,7 @@ class Held:
 
     def __init__(self, pk: int, until: datetime, while_: Q = WORKING) -> None:
         self.pk = pk
-        self._until = until
+        self._until: datetime | None = until  # None: given back
         self._while = while_
         self._lock = threading.Lock()  # a thread renews while the composer works: `_until` is what both go by
 
@@ -143,7 +143,7 @@ class Held:
         """What moves no state, and is told to nobody."""
         with self._lock:
             held = Recording.objects.filter(self._while, pk=self.pk, lease_until=self._until)
-            if held.update(**changes) != 1:
+            if self._until is None or held.update(**changes) != 1:
                 raise LeaseLost
             self._until = changes.get("lease_until", self._until)
 

@@ -103,6 +103,15 @@ def test_one_at_a_time_composes_along(recording: Recording, growing: Growing) ->
     assert not Segments(recording.folder).path.exists()
 
 
+def test_a_lease_that_was_given_back_is_not_renewed(recording: Recording) -> None:
+    lease = states.claim_along(recording.pk)
+    assert lease is not None
+    lease.release(0)
+    with pytest.raises(states.LeaseLost):
+        lease.renew()
+    assert states.claim_along(recording.pk) is not None
+
+
 def test_what_goes_wrong_along_the_class_costs_the_class_nothing(recording: Recording) -> None:
     tasks.compose_while_recording(recording.pk)  # nothing was written yet
     assert (seen(recording).state, recording.attempts) == (State.RECORDING, 0)
