@@ -100,7 +100,12 @@ def _compose(lease: Lease) -> None:
         names = {entry.peer: entry.name for entry in read_timeline(folder) if isinstance(entry, Joined)}
         lease.uploading(planned.tracks, names, planned.duration, planned.gap)
     stored = storage.store(out, storage.key(recording.public_id, film))
-    lease.ready(stored, film)
+    try:
+        lease.ready(stored, film)
+    except LeaseLost:
+        if not Recording.objects.filter(pk=lease.pk).exists():
+            storage.remove(stored.key)  # deleted meanwhile, when nobody knew of this file
+        raise
 
 
 def _call_helpers(recording: Recording, segments: int) -> None:
@@ -193,10 +198,12 @@ def make_outputs(pk: int) -> None:
         log.warning("recording %s: another process makes the rest of it", pk)
     except storage.StorageAway as error:
         log.warning("recording %s waits for its storage: %s (%s)", pk, error, error.__cause__)
-        lease.give_back(after=UPLOAD_AGAIN)
+        with contextlib.suppress(LeaseLost):
+            lease.give_back(after=UPLOAD_AGAIN)
     except Exception:
         log.exception("recording %s: not all could be made of it", pk)
-        lease.failed()
+        with contextlib.suppress(LeaseLost):
+            lease.failed()
 
 
 def _make_outputs(lease: OutputsLease) -> None:

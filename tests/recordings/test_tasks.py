@@ -384,3 +384,36 @@ def test_a_recording_deleted_while_it_is_composed_is_left_alone(recording: Recor
     Recording.objects.all().delete()
     with pytest.raises(states.LeaseLost):
         lease.failed("It is no more.")
+
+
+def test_a_film_that_is_stored_when_its_recording_is_deleted_does_not_stay_in_the_storage(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.erase_recording, "delay", tasks.erase_recording)  # without a broker
+    synthetic(recording, 1.0)
+    states.recorded(recording.pk)
+    store, kept = storage.store, []
+
+    def stored_too_late(path: Path, key: str) -> storage.Stored:
+        kept.append(store(path, key))
+        Recording.objects.all().delete()
+        return kept[0]
+
+    monkeypatch.setattr(storage, "store", stored_too_late)
+    tasks.compose_recording(recording.pk)
+    assert not storage.recordings_storage().exists(kept[0].key)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), storage.StorageAway("away")])
+def test_a_recording_deleted_while_the_rest_of_it_is_made_is_left_alone(
+    ready: Recording, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(tasks.erase_recording, "delay", tasks.erase_recording)  # without a broker
+    Recording.objects.update(outputs=Recording.Outputs.WAITING)
+
+    def deleted(*_: object) -> None:
+        Recording.objects.all().delete()
+        raise error
+
+    monkeypatch.setattr("recordings.outputs.make", deleted)
+    tasks.make_outputs(ready.pk)
