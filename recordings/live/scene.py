@@ -13,7 +13,7 @@ from recordings.composition import REJOIN_WITHIN, Rect, Room, Size, Tile
 from recordings.floor import Floor
 from recordings.live.sources import Camera
 from recordings.names import Luma, draw
-from recordings.render import BACKGROUND, LABEL, Canvas, TilePainter, letters
+from recordings.render import BACKGROUND, Canvas, TilePainter, label, letters
 from sfu.manifest import ENTRIES, Joined, Started, TrackStarted
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Scene:
                 log.exception("names could not be drawn")
             self.drawing = None
         size = self.canvas.size
-        wanted = {(tile.name, letter) for tile in tiles for letter in (size.scaled(LABEL), letters(tile, size))}
+        wanted = {(tile.name, letter) for tile in tiles for letter in (label(size), letters(tile, size))}
         missing = wanted - self._names.keys()
         if missing and self.drawing is None:
             if len(self._names) > MOST_NAMES:

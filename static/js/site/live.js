@@ -40,7 +40,8 @@ function play() {
   }
   hls?.destroy();
   hls = new Hls({
-    lowLatencyMode: true, backBufferLength: 30, liveDurationInfinity: true, maxLiveSyncPlaybackRate: 1.25, liveMaxLatencyDurationCount: BEHIND_MOST,
+    lowLatencyMode: true, backBufferLength: 30, liveDurationInfinity: true, maxLiveSyncPlaybackRate: 1.25,
+    liveSyncDurationCount: 3, liveMaxLatencyDurationCount: BEHIND_MOST,
   });
   hls.on(Hls.Events.MANIFEST_PARSED, showQualities);
   hls.on(Hls.Events.ERROR, (/** @type {string} */ _, /** @type {any} */ error) => {
@@ -91,11 +92,11 @@ Object.assign(globalThis, { lecternLive: { latency, get hls() { return hls; } } 
 // --- what is told ----------------------------------------------------------------------------------------------------
 
 async function poll() {
-  try {
-    const answer = await fetch(`${address}state.json?viewer=${viewer}`, { cache: "no-store" });
-    if (answer.ok) show(await answer.json());
-    else if (answer.status === 404 && started) await renew();
-  } catch { /* the network; the next time may be better */ }
+  // Without an answer the network is away: the next time may be better.
+  const answer = await fetch(`${address}state.json?viewer=${viewer}`, { cache: "no-store" }).catch(() => null);
+  const told = answer?.ok ? await answer.json().catch(() => null) : null;
+  if (told) show(told);
+  else if (answer?.status === 404 && started) await renew();
   byId("live-now").hidden = over || (latency() < BEHIND && !(started && player.paused));
   if (!over) setTimeout(poll, POLL);
 }
