@@ -4,7 +4,7 @@
 
 Whoever finds a segment that is planned and not composed may compose it: any number of processes, on any machine that
 has the folder. What one has done no other does again. The processes that draw end with the one that started them: they
-notice that nobody reads what they print.
+hold the other end of a pipe that it never writes to.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def run(folder: Path, number: int, quality: str, niceness: int = NICENESS) -> No
         program = subprocess.Popen(
             [sys.executable, "-m", "recordings.render", str(folder), str(number), quality, str(niceness)],
             cwd=BASE_DIR,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
         )
@@ -132,8 +132,9 @@ def run(folder: Path, number: int, quality: str, niceness: int = NICENESS) -> No
         finally:
             program.kill()
             program.wait()
-            if program.stdout is not None:
-                program.stdout.close()
+            for pipe in (program.stdin, program.stdout):
+                if pipe is not None:
+                    pipe.close()
 
 
 def _listen(program: subprocess.Popen[bytes]) -> None:

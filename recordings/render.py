@@ -3,7 +3,7 @@
     python -m recordings.render FOLDER NUMBER QUALITY NICENESS
 
 A process of its own, without Django, so that several cores work on one class and a decoder that crashes on somebody's
-packets takes nothing with it. It prints how many frames are done; when nobody listens any more, it ends.
+packets takes nothing with it. It prints how many frames are done, and ends when whoever started it is gone.
 
 Decoding and scaling are FFmpeg's (by PyAV), drawing is copying rows: only a tile with a new picture is touched.
 That is why there is no filter graph here: one would scale and copy all tiles for all frames, and would have to decode
@@ -12,8 +12,10 @@ each camera from its last key frame, which may lie far back, for every scene aga
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -225,6 +227,17 @@ def main(folder: str, number: str, quality: str) -> None:
         render(segments, segment, quality)
 
 
+def end_with_parent() -> None:
+    """Nothing ever comes by the standard input, until its other end closes with the process that holds it."""
+
+    def wait() -> None:
+        os.read(sys.stdin.fileno(), 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
 if __name__ == "__main__":
+    end_with_parent()
     be_nice(int(sys.argv[4]))
     main(*sys.argv[1:4])

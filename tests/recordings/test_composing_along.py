@@ -30,7 +30,8 @@ from tests.recordings.synthetic import SyntheticClass, person
 
 State = Recording.State
 LENGTH = 52.0
-pytestmark = pytest.mark.django_db(transaction=True)
+# Composing waits for everything else on the machine, and a busy one takes long over it.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_a_segment_is_composed_while_the_class_goes_on_and_the_rest_after_it(
         assert film.duration == pytest.approx(LENGTH * 1_000_000, abs=40_000)
 
 
-def test_a_class_that_stops_meanwhile_keeps_the_segment(
+def test_a_class_that_stops_meanwhile_is_left_to_who_composes_the_rest(
     recording: Recording, growing: Growing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop() -> None:
@@ -82,18 +83,17 @@ def test_a_class_that_stops_meanwhile_keeps_the_segment(
         states.recorded(recording.pk)
         connection.close()
 
-    def stops(*arguments: object) -> bool:
+    def stops_meanwhile(*arguments: object) -> bool:
         thread = threading.Thread(target=stop)
         thread.start()
         thread.join()
-        return composed(*arguments)  # type: ignore[arg-type]
+        return True
 
-    from recordings.compose import compose_next as composed
-
-    monkeypatch.setattr("recordings.compose.compose_next", stops)
+    monkeypatch.setattr("recordings.compose.compose_next", stops_meanwhile)
     tasks.compose_while_recording(recording.pk)
-    assert seen(recording).state == State.QUEUED
-    assert Segments(recording.folder).undone(FIRST_QUALITY) == []
+    assert (seen(recording).state, recording.segments_done) == (State.QUEUED, 0)
+    assert Segments(recording.folder).undone(FIRST_QUALITY) == [0], "planned is planned"
+    assert states.claim(recording.pk) is not None
 
 
 def test_one_at_a_time_composes_along(recording: Recording, growing: Growing) -> None:
@@ -203,10 +203,10 @@ def composer(recording: Recording, growing: Growing, places: Path) -> Iterator[s
 def test_a_composer_killed_along_the_class_is_replaced_and_nothing_is_lost(
     recording: Recording, growing: Growing, composer: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wait_until(lambda: drawing(recording.folder), within=60, what="composing has begun")
+    wait_until(lambda: drawing(recording.folder), within=200, what="composing has begun")
     composer.send_signal(signal.SIGKILL)
     composer.wait()
-    wait_until(lambda: not drawing(recording.folder), within=10, what="its helper has ended")
+    wait_until(lambda: not drawing(recording.folder), within=60, what="its helper has ended")
     assert states.claim_along(recording.pk) is None, "its lease still runs"
     assert states.LEASE + timedelta(seconds=tasks.ALONG_EVERY) < timedelta(seconds=60)
     Recording.objects.filter(pk=recording.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
