@@ -51,10 +51,18 @@ class LessonForm(forms.ModelForm):
     def __init__(self, data: Any = None, *, instance: Lesson) -> None:
         minutes = int(instance.planned_duration.total_seconds() // 60)
         super().__init__(data, instance=instance, initial={"minutes": minutes})
+        for name in ("recorded", "recording_layout"):  # what is left out stays as it is
+            self.fields[name].required = False
         zone = timezone.get_current_timezone()
         self.fields[
             "starts_at"
         ].help_text = f"In the time zone {zone}. Leave it empty for a lesson without a fixed time."
+
+    def clean_recorded(self) -> str:
+        return self.cleaned_data["recorded"] or self.instance.recorded
+
+    def clean_recording_layout(self) -> str:
+        return self.cleaned_data["recording_layout"] or self.instance.recording_layout
 
     def save(self, commit: bool = True) -> Lesson:
         self.instance.planned_duration = timedelta(minutes=self.cleaned_data["minutes"])

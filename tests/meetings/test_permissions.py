@@ -83,6 +83,7 @@ REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
     "media:toggle": ({"kind": "audio", "enabled": True}, "yyyyn"),
     "screen:start": ({}, "yyynn"),
     "screen:stop": ({}, "yyyyy"),
+    "layout:change": ({"layout": "speaker", "for_all": True}, "yynnn"),
 }
 OTHERS: dict[str, tuple[str, dict[str, Any], str]] = {
     "lower another's hand": ("hand:lower", {"participant_id": "VICTIM"}, "yynnn"),
@@ -91,6 +92,7 @@ OTHERS: dict[str, tuple[str, dict[str, Any], str]] = {
     "make a co-host": ("participant:role:update", {"participant_id": "VICTIM", "role": "co-host"}, "ynnnn"),
     "make a host": ("participant:role:update", {"participant_id": "VICTIM", "role": "host"}, "nnnnn"),
     "make oneself host": ("participant:role:update", {"participant_id": "SELF", "role": "host"}, "nnnnn"),
+    "change one's own layout": ("layout:change", {"layout": "speaker"}, "yyyyy"),
     "switch the camera on": ("media:toggle", {"kind": "video", "enabled": True}, "yyyyn"),
     "switch the camera off": ("media:toggle", {"kind": "video", "enabled": False}, "yyyyy"),
 }
