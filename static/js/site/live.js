@@ -9,7 +9,7 @@ import Hls from "/static/vendor/hls.js";
 const POLL = 2500; // ms
 const RENEW = 120_000; // ms: what opens the stream's files is good for 300 s
 const BEHIND = 6; // seconds behind the newest picture from which "Back to now" is offered
-const BEHIND_MOST = 8; // segments of a second: who fell further behind goes on with what is now
+const BEHIND_MOST = 10; // seconds: a device that fell further behind goes on with what is now
 const AGAIN = 1500; // ms before a stream that is not there yet, or broke, is tried again
 const HIDDEN = "hidden";
 
@@ -39,10 +39,8 @@ function play() {
     return;
   }
   hls?.destroy();
-  hls = new Hls({
-    lowLatencyMode: true, backBufferLength: 30, liveDurationInfinity: true, maxLiveSyncPlaybackRate: 1.25,
-    liveSyncDurationCount: 3, liveMaxLatencyDurationCount: BEHIND_MOST,
-  });
+  // How far to keep behind is the playlist's to say: a number of segments given here would overrule its PART-HOLD-BACK.
+  hls = new Hls({ lowLatencyMode: true, backBufferLength: 30, liveDurationInfinity: true, maxLiveSyncPlaybackRate: 1.25 });
   hls.on(Hls.Events.MANIFEST_PARSED, showQualities);
   hls.on(Hls.Events.ERROR, (/** @type {string} */ _, /** @type {any} */ error) => {
     if (!error.fatal) return;
@@ -97,6 +95,7 @@ async function poll() {
   const told = answer?.ok ? await answer.json().catch(() => null) : null;
   if (told) show(told);
   else if (answer?.status === 404 && started) await renew();
+  if (latency() > BEHIND_MOST && !player.paused) toNow();
   byId("live-now").hidden = over || (latency() < BEHIND && !(started && player.paused));
   if (!over) setTimeout(poll, POLL);
 }
