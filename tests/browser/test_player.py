@@ -119,13 +119,17 @@ def test_a_film_that_was_paused_for_an_hour_goes_on_by_new_links(page: Page, fil
         lambda: not any(quote(old, safe="") in page.request.get(playlist).text() for old in tokens),
         within=10, what="a token of another second",
     )  # fmt: skip
-    # What was given an hour ago opens nothing any more.
+    # Nothing is under way, so that nothing is missed; and what was given an hour ago opens nothing any more.
+    page.wait_for_function("""() => {
+      const segments = performance.getEntriesByType("resource").filter((one) => one.name.includes(".m4s?"));
+      return performance.now() - Math.max(...segments.map((one) => one.responseEnd)) > 1000;
+    }""")
     page.route(lambda url: token_of(url) in tokens, lambda route: route.fulfill(status=404))
     page.evaluate("globalThis.later = 3_600_000")
     with page.expect_request(lambda request: "/hls/720p.m4s?" in request.url and token_of(request.url) not in tokens):
         part(page, "quality").select_option("720p")
-    page.get_by_role("button", name="Questions").click()
-    part(page, "play").click()
+        page.get_by_role("button", name="Questions").click()
+        part(page, "play").click()
     wait_for(page, "film.currentTime > 41 && film.videoHeight === 720 && film.src.startsWith('blob:')")
 
 
