@@ -1,8 +1,16 @@
-"""Which processes work in a recording's folder."""
+"""Processes that work on a recording: which there are, and one of the test's own, to be killed."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+from recordings.models import Recording
+from tests.database import database_url
 
 
 def drawing(folder: Path) -> list[int]:
@@ -16,3 +24,24 @@ def drawing(folder: Path) -> list[int]:
         if any(str(folder).encode() in word for word in words):
             found.append(int(process.name))
     return found
+
+
+@contextlib.contextmanager
+def task_running(task: str, recording: Recording, data: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that does one of `recordings.tasks` for this recording, as a Celery child does."""
+    code = f"import django; django.setup()\nfrom recordings import tasks\ntasks.{task}({recording.pk})"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "DATABASE_URL": database_url(),
+            "LECTERN_DATA": str(data),
+            "REDIS_URL": "redis://127.0.0.1:1/0",
+        },
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()

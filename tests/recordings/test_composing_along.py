@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -21,11 +19,10 @@ from recordings.compose import plan
 from recordings.models import FIRST_QUALITY, Composition, Recording
 from recordings.segments import Segments
 from sfu.manifest import MANIFEST
-from tests.database import database_url
 from tests.lectern import wait_until
 from tests.recordings.conftest import Sent
 from tests.recordings.growing import Growing
-from tests.recordings.processes import drawing
+from tests.recordings.processes import drawing, task_running
 from tests.recordings.synthetic import SyntheticClass, person
 
 State = Recording.State
@@ -176,28 +173,10 @@ def test_a_helper_does_one_segment_and_then_lets_others_go_first(
     assert again == [recording.pk] * 2
 
 
-COMPOSES = """
-import django; django.setup()
-from recordings.tasks import compose_while_recording
-compose_while_recording({pk})
-"""
-
-
 @pytest.fixture
 def composer(recording: Recording, growing: Growing, places: Path) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", COMPOSES.format(pk=recording.pk)],
-        env={
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-            "DATABASE_URL": database_url(),
-            "LECTERN_DATA": str(places),
-            "REDIS_URL": "redis://127.0.0.1:1/0",
-        },
-    )
-    yield process
-    process.kill()
-    process.wait()
+    with task_running("compose_while_recording", recording, places) as process:
+        yield process
 
 
 def test_a_composer_killed_along_the_class_is_replaced_and_nothing_is_lost(

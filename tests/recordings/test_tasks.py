@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,10 +26,9 @@ from recordings.join import join
 from recordings.models import FIRST_QUALITY, Composition, Recording, Track
 from recordings.segments import Segments
 from sfu.manifest import LEASE, MANIFEST, read_manifest
-from tests.database import database_url
 from tests.lectern import wait_until
 from tests.recordings.conftest import Sent
-from tests.recordings.processes import drawing
+from tests.recordings.processes import drawing, task_running
 from tests.recordings.synthetic import SyntheticClass, person
 
 State = Recording.State
@@ -200,31 +198,13 @@ def test_a_folder_that_a_worker_writes_in_is_left_alone_and_the_try_does_not_cou
     assert not (folder / MANIFEST).exists()
 
 
-KILLED = """
-import django; django.setup()
-from recordings.tasks import compose_recording
-compose_recording({pk})
-"""
-
-
 @pytest.fixture
 def composer(recording: Recording, places: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that composes a class of two segments, as a Celery child does."""
     synthetic(recording, length=48.0)
     states.recorded(recording.pk)
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED.format(pk=recording.pk)],
-        env={
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-            "DATABASE_URL": database_url(),
-            "LECTERN_DATA": str(places),
-            "REDIS_URL": "redis://127.0.0.1:1/0",
-        },
-    )
-    yield process
-    process.kill()
-    process.wait()
+    with task_running("compose_recording", recording, places) as process:
+        yield process
 
 
 @pytest.mark.timeout(400)
