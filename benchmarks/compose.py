@@ -35,12 +35,12 @@ import ffmpeg
 from benchmarks.machine import OtherWork
 from benchmarks.recorded_class import RecordedClass
 from benchmarks.table import Benchmark, Table
-from recordings.compose import compose, compose_next, plan
-from recordings.composition import FPS, HD, Rect, grid, presentation
-from recordings.planner import READY_AFTER
+from recordings.composing.compose import compose, compose_next, plan
+from recordings.composing.composition import FPS, HD, Rect, grid, presentation
+from recordings.composing.planner import READY_AFTER
+from recordings.composing.render import KEY_EVERY, PEAK_RATE, PRESET
+from recordings.composing.segments import SECONDS, Segments
 from recordings.programs import NICENESS, command
-from recordings.render import KEY_EVERY, PEAK_RATE, PRESET
-from recordings.segments import SECONDS, Segments
 
 WORKERS = 2
 SAMPLED_EVERY = 0.2  # seconds

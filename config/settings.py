@@ -281,7 +281,7 @@ S3_OPTIONS = {
     "file_overwrite": True,  # keys are deterministic, so that an upload can be repeated
 }
 
-# recordings/cdn.py tells what they mean
+# recordings/playback/cdn.py tells what they mean
 CDN_BASE_URLS = env_addresses("CDN_BASE_URLS")
 CDN_SECRET = env("CDN_SECRET")
 CDN_REGION_HEADER = env("CDN_REGION_HEADER")

@@ -12,9 +12,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import User
-from recordings import files, links, services, storage
+from recordings import files, services, storage
 from recordings.forms import SearchForm
 from recordings.models import FIRST_QUALITY, Composition, Recording
+from recordings.playback import links
 
 
 class CompositionSerializer(serializers.ModelSerializer[Composition]):

@@ -7,8 +7,9 @@ class RecordingsConfig(AppConfig):
 
     def ready(self) -> None:
         # Importing registers events and signals.
-        from recordings import cdn, erasure, handlers, local, mails, tasks, watching  # noqa: F401
+        from recordings import erasure, handlers, local, mails, tasks  # noqa: F401
         from recordings.live import handlers as live_handlers  # noqa: F401
+        from recordings.playback import cdn, watching
 
         settings.CELERY_BEAT_SCHEDULE["sweep recordings"] = {
             "task": tasks.sweep_recordings.name,

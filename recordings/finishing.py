@@ -56,7 +56,7 @@ def complete(folder: Path, now: float) -> None:
     started = next((entry for entry in entries if isinstance(entry, Started)), None)
     if started is None:
         raise NothingRecorded("The recording never began: no media worker wrote anything.")
-    from recordings.planner import last_sign_of_life  # brings the decoders, which a web process does without
+    from recordings.composing.planner import last_sign_of_life  # brings the decoders, which a web process does without
 
     manifest = Manifest(
         recording=folder.name,

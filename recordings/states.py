@@ -30,7 +30,7 @@ from recordings.models import Composition, Recording, Track
 from recordings.storage import Stored
 
 if TYPE_CHECKING:
-    from recordings.tracks import TrackFile
+    from recordings.composing.tracks import TrackFile
 
 State = Recording.State
 Outputs = Recording.Outputs

@@ -80,8 +80,8 @@ def _reason(error: Exception) -> str:
 
 
 def _compose(lease: Lease) -> None:
-    from recordings.compose import compose_all, plan  # bring the decoders, which a web process does without
-    from recordings.join import join
+    from recordings.composing.compose import compose_all, plan  # bring the decoders, which a web process does without
+    from recordings.composing.join import join
 
     recording = Recording.objects.filter(pk=lease.pk).first()
     if recording is None:  # deleted meanwhile, with its class
@@ -110,7 +110,7 @@ def _compose(lease: Lease) -> None:
 
 def _call_helpers(recording: Recording, segments: int) -> None:
     """Whoever has time composes a segment. Without them it takes longer."""
-    from recordings.compose import left
+    from recordings.composing.compose import left
 
     with contextlib.suppress(OperationalError):
         for _ in range(min(HELPERS, left(recording.folder, segments, FIRST_QUALITY) - 1)):
@@ -120,7 +120,7 @@ def _call_helpers(recording: Recording, segments: int) -> None:
 @shared_task
 def help_compose(pk: int) -> None:
     """Compose one segment of what another process composes, then go behind everybody else in the queue."""
-    from recordings.compose import compose_next
+    from recordings.composing.compose import compose_next
 
     recording = Recording.objects.filter(pk=pk, state=Recording.State.COMPOSING).first()
     if recording is None:
@@ -139,8 +139,8 @@ def help_compose(pk: int) -> None:
 @shared_task
 def compose_along() -> None:
     """Every few seconds: have the next segment composed of each class that goes on and is long enough past it."""
-    from recordings.planner import READY_AFTER
-    from recordings.segments import SECONDS
+    from recordings.composing.planner import READY_AFTER
+    from recordings.composing.segments import SECONDS
 
     now = timezone.now()
     for recording in Recording.objects.filter(state=Recording.State.RECORDING, paused_at=None):
@@ -168,7 +168,7 @@ def compose_while_recording(pk: int) -> None:
 
 
 def _compose_along(lease: AlongLease) -> None:
-    from recordings.compose import compose_next, left, plan_along
+    from recordings.composing.compose import compose_next, left, plan_along
     from recordings.programs import NICENESS_ALONG
 
     recording = Recording.objects.filter(pk=lease.pk).first()
@@ -218,7 +218,7 @@ def _make_outputs(lease: OutputsLease) -> None:
 
 def _let_go(folder: Path) -> None:
     """All is stored and verified, and the database says so: only now may the packets go. The timeline stays."""
-    from recordings.compose import clear
+    from recordings.composing.compose import clear
 
     for path in (*folder.glob("*.rtpdump"), *folder.glob("*.mp4")):
         path.unlink(missing_ok=True)

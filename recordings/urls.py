@@ -2,7 +2,8 @@
 
 from django.urls import path
 
-from recordings import giving, staff, views
+from recordings import staff, views
+from recordings.playback import giving
 
 app_name = "recordings"
 

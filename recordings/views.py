@@ -17,10 +17,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.models import User
 from classroom.models import Course, Enrolment, Lesson
-from recordings import files, keeping, playing, services, watching
+from recordings import files, keeping, services
 from recordings.forms import HoldForm, PolicyForm, SearchForm
-from recordings.giving import may_manage, visible
 from recordings.models import Composition, LegalHold, Recording, RecordingPolicy
+from recordings.playback import playing, watching
+from recordings.playback.giving import may_manage, visible
 
 A_PAGE = 25
 VIEWERS = 100  # the latest ones that staff are shown

@@ -16,11 +16,11 @@ import numpy as np
 from av.filter import Graph
 from av.video.frame import PictureType
 
-from recordings.composition import FPS, Size
+from recordings.composing.composition import FPS, Size
+from recordings.composing.mix import LIMIT, Samples
+from recordings.composing.render import Canvas
+from recordings.composing.segments import AAC_FRAME, RATE
 from recordings.live.fmp4 import Sample, fragment, h264_name, length_prefixed
-from recordings.mix import LIMIT, Samples
-from recordings.render import Canvas
-from recordings.segments import AAC_FRAME, RATE
 
 PARTS = 3  # a segment
 TICKS = FPS // PARTS  # frames of a part at most; a process that is late makes fewer
@@ -169,7 +169,7 @@ class SoundEncoder(Encoder):
 
 
 def _limiter() -> tuple[Graph, Any, Any]:
-    """The limiter of `recordings.mix`; it gives frames of the size that AAC takes."""
+    """The limiter of `recordings.composing.mix`; it gives frames of the size that AAC takes."""
     graph = Graph()
     source = graph.add_abuffer(format="fltp", sample_rate=RATE, layout="stereo", time_base=Fraction(1, RATE))
     limiter = graph.add("alimiter", f"limit={LIMIT}:level=0:attack=5:release=50:latency=1")

@@ -1,15 +1,15 @@
 """From a log's packets to whole frames, as they come. What is late is waited for a little, and then it is lost.
 
-The rules are those of `recordings.packets.in_order` and `recordings.depayload.video_frames`, which may look two seconds
-ahead. Here time goes on.
+The rules are those of `recordings.logs.packets.in_order` and `recordings.logs.depayload.video_frames`, which may look
+two seconds ahead. Here time goes on.
 """
 
 from __future__ import annotations
 
 import heapq
 
-from recordings.depayload import MAX_FRAME, Depayloader, Frame
-from recordings.packets import Numbered, PacketError, RtpPacket, Unwrapper
+from recordings.logs.depayload import MAX_FRAME, Depayloader, Frame
+from recordings.logs.packets import Numbered, PacketError, RtpPacket, Unwrapper
 
 PATIENCE = 0.35  # seconds that a packet before the others may be late: two round trips to ask for it again
 MOST_WAITING = 1024  # packets

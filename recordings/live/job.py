@@ -18,7 +18,7 @@ class Job(msgspec.Struct):
     logs: str  # the folder that the media worker writes
     out: str  # the folder that viewers are served from
     began: float  # seconds since the Unix epoch: where the stream's own time is 0
-    qualities: list[str]  # of recordings.composition.SIZES, the best first
+    qualities: list[str]  # of recordings.composing.composition.SIZES, the best first
     push: str = ""  # rtmp://... with its key; nobody but the owner may read this file
     push_private: bool = False  # may that be an address of this network?
 

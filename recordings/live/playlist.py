@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from recordings.composition import SIZES
+from recordings.composing.composition import SIZES
 
 SEGMENT = 1.0  # seconds
 HOLD_BACK = 3 * SEGMENT  # seconds behind the end that a player keeps which takes whole segments

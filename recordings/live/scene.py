@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from recordings.composition import REJOIN_WITHIN, Rect, Room, Size, Tile
-from recordings.floor import Floor
+from recordings.composing.composition import REJOIN_WITHIN, Rect, Room, Size, Tile
+from recordings.composing.floor import Floor
+from recordings.composing.names import Luma, draw
+from recordings.composing.render import BACKGROUND, Canvas, TilePainter, label, letters
 from recordings.live.sources import Camera
-from recordings.names import Luma, draw
-from recordings.render import BACKGROUND, Canvas, TilePainter, label, letters
 from sfu.manifest import ENTRIES, Joined, Started, TrackStarted
 
 log = logging.getLogger(__name__)

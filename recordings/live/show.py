@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recordings.clocks import SenderClock
-from recordings.composition import FPS, SIZES
+from recordings.composing.composition import FPS, SIZES
+from recordings.composing.segments import AAC_FRAME, RATE
 from recordings.live.encode import PARTS, TICKS, Part, SoundEncoder, VideoEncoder
 from recordings.live.job import Job
 from recordings.live.playlist import SOUND
@@ -26,7 +26,7 @@ from recordings.live.scene import Scene
 from recordings.live.shelf import Shelf
 from recordings.live.sources import Camera, Source, Voice, source
 from recordings.live.tail import TimelineTail
-from recordings.segments import AAC_FRAME, RATE
+from recordings.logs.clocks import SenderClock
 from sfu.manifest import ENTRIES, Started, TrackEnded, TrackStarted
 
 log = logging.getLogger(__name__)

@@ -14,14 +14,14 @@ import numpy as np
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 
-from recordings.clocks import Clock, TrackClock
-from recordings.depayload import DEPAYLOADERS, Frame, opus_frames
+from recordings.composing.mix import Samples
+from recordings.composing.pictures import DECODERS, OPTIONS
+from recordings.composing.segments import RATE
 from recordings.live.frames import Frames, Order
 from recordings.live.tail import PacketTail
-from recordings.mix import Samples
-from recordings.packets import RtpPacket
-from recordings.pictures import DECODERS, OPTIONS
-from recordings.segments import RATE
+from recordings.logs.clocks import Clock, TrackClock
+from recordings.logs.depayload import DEPAYLOADERS, Frame, opus_frames
+from recordings.logs.packets import RtpPacket
 from sfu.manifest import TrackStarted
 
 SLIP = RATE // 50  # samples: 20 ms, a packet. More is a gap, or a clock that drifted
@@ -64,7 +64,7 @@ class Source:
 
 
 class Camera(Source):
-    """Pictures by time: `at` is the last one made at or before a moment, as of `recordings.pictures.Pictures`."""
+    """Pictures by time: `at` is the last one made at or before a moment, as `composing.pictures.Pictures` does."""
 
     def __init__(self, started: TrackStarted, folder: Path, began: float) -> None:
         super().__init__(started, folder, began)
@@ -95,7 +95,7 @@ class Camera(Source):
 
 
 class Voice(Source):
-    """Sound by time, exact to a sample, laid as `recordings.mix` lays it."""
+    """Sound by time, exact to a sample, laid as `recordings.composing.mix` lays it."""
 
     def __init__(self, started: TrackStarted, folder: Path, began: float) -> None:
         super().__init__(started, folder, began)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from recordings.packets import PacketLog, RtpPacket, SenderReport
+from recordings.logs.packets import PacketLog, RtpPacket, SenderReport
 from sfu.manifest import ENTRIES, TIMELINE
 
 log = logging.getLogger(__name__)

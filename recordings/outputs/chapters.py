@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from recordings.composition import FPS, Scene
+from recordings.composing.composition import FPS, Scene
 from recordings.lines import one_line
 from recordings.outputs.webvtt import Cue, escaped, webvtt
 from recordings.timeline import RecordedTime

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import ffmpeg
 
-from recordings.composition import SIZES
+from recordings.composing.composition import SIZES
 from recordings.errors import CompositionFailed
 from recordings.outputs.media import TOLERATED, check, film_input, open_own, produce
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from django.db import transaction
 
 from recordings import files, storage
-from recordings.compose import compose
-from recordings.composition import SIZES, Scene, plan
+from recordings.composing.compose import compose
+from recordings.composing.composition import SIZES, Scene, plan
+from recordings.composing.segments import Segments
 from recordings.models import FIRST_QUALITY, Composition, Recording
 from recordings.outputs import chapters, chat, hls, poster, sound, thumbnails, webm
 from recordings.outputs.media import NICENESS, check, seconds_of
-from recordings.segments import Segments
 from recordings.timeline import RecordedTime
 from sfu.manifest import read_timeline
 

@@ -10,7 +10,7 @@ from typing import Any
 import av
 import ffmpeg
 
-from recordings.composition import FPS
+from recordings.composing.composition import FPS
 from recordings.errors import CompositionFailed
 from recordings.programs import FfmpegFailed, run
 

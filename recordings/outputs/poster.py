@@ -8,7 +8,7 @@ from pathlib import Path
 import ffmpeg
 import numpy as np
 
-from recordings.composition import FPS, Scene
+from recordings.composing.composition import FPS, Scene
 from recordings.errors import CompositionFailed
 from recordings.files import POSTER
 from recordings.outputs.media import film_input, open_own, produce

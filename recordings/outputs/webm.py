@@ -6,7 +6,7 @@ from pathlib import Path
 
 import ffmpeg
 
-from recordings.composition import FPS, SIZES
+from recordings.composing.composition import FPS, SIZES
 from recordings.files import film as film_name
 from recordings.outputs.media import check, film_input, produce
 

@@ -38,7 +38,7 @@ def ffmpeg(*arguments: str) -> None:
 
 def make(folder: Path) -> list[str]:
     """-> the names of the files, as docs/recordings.md lists them"""
-    from recordings.composition import FPS, Scene
+    from recordings.composing.composition import FPS, Scene
     from recordings.outputs import hls, poster, thumbnails
 
     films = {}

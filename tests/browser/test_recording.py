@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from playwright.sync_api import expect
 
-from recordings.composition import Rect, grid
+from recordings.composing.composition import Rect, grid
 from tests.browser.person import Look, Person
 from tests.lectern import Lectern
 

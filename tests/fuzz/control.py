@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 
 from meetings import messages
 from meetings.media import messages as media_messages
-from recordings.depayload import DEPAYLOADERS, MAX_FRAME, video_frames
-from recordings.packets import PacketLog, RtpPacket, in_order
+from recordings.logs.depayload import DEPAYLOADERS, MAX_FRAME, video_frames
+from recordings.logs.packets import PacketLog, RtpPacket, in_order
 from sfu.core import ortc
 from sfu.core.capabilities import router_rtp_capabilities
 from sfu.core.errors import ParseError

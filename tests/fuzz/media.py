@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from recordings.depayload import vp8_descriptor
-from recordings.packets import PacketError
-from recordings.packets import parse_rtp as parse_recorded
+from recordings.logs.depayload import vp8_descriptor
+from recordings.logs.packets import PacketError
+from recordings.logs.packets import parse_rtp as parse_recorded
 from sfu.core.dependency_descriptor import DependencyDescriptors
 from sfu.core.errors import ParseError
 from sfu.core.layout import MAX_PACKET, canonical, payload_offset, retransmission

@@ -9,7 +9,7 @@ import av
 import numpy as np
 from av.video.frame import PictureType
 
-from recordings.composition import FPS, Rect
+from recordings.composing.composition import FPS, Rect
 from tests.recordings.synthetic import BEEP, COLOURS, TONES, is_flash, picture, read_bars, sound
 
 RATE = 48000

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from recordings.composition import plan
+from recordings.composing.composition import plan
 from recordings.outputs import chapters
 from recordings.outputs.chapters import Chapter
 from recordings.timeline import RecordedTime

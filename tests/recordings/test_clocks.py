@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from recordings.clocks import Clock, SenderClock, TrackClock
-from recordings.packets import RtpPacket, SenderReport
+from recordings.logs.clocks import Clock, SenderClock, TrackClock
+from recordings.logs.packets import RtpPacket, SenderReport
 
 START = 1_700_000_000.0
 SEGMENT, LOOKAHEAD = 32.0, 12.0  # seconds

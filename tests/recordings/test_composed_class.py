@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from recordings.compose import compose
-from recordings.composition import FPS, grid, presentation
+from recordings.composing.compose import compose
+from recordings.composing.composition import FPS, grid, presentation
 from tests.recordings.film import Film
 from tests.recordings.synthetic import TONES, SyntheticClass, person
 

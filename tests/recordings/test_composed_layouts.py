@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from recordings.compose import compose
-from recordings.composition import FPS, SIZES, Rect, Size, grid, presentation
+from recordings.composing.compose import compose
+from recordings.composing.composition import FPS, SIZES, Rect, Size, grid, presentation
 from sfu.manifest import ActiveSpeaker, Mark
 from tests.recordings.film import Film
 from tests.recordings.synthetic import SyntheticClass, person

@@ -15,9 +15,9 @@ from django.db import connection
 from django.utils import timezone
 
 from recordings import states, storage, tasks
-from recordings.compose import plan
+from recordings.composing.compose import plan
+from recordings.composing.segments import Segments
 from recordings.models import FIRST_QUALITY, Composition, Recording
-from recordings.segments import Segments
 from sfu.manifest import MANIFEST
 from tests.lectern import wait_until
 from tests.recordings.conftest import Sent
@@ -86,7 +86,7 @@ def test_a_class_that_stops_meanwhile_is_left_to_who_composes_the_rest(
         thread.join()
         return True
 
-    monkeypatch.setattr("recordings.compose.compose_next", stops_meanwhile)
+    monkeypatch.setattr("recordings.composing.compose.compose_next", stops_meanwhile)
     tasks.compose_while_recording(recording.pk)
     assert (seen(recording).state, recording.segments_done) == (State.QUEUED, 0)
     assert Segments(recording.folder).undone(FIRST_QUALITY) == [0], "planned is planned"
@@ -163,7 +163,7 @@ def test_a_helper_does_one_segment_and_then_lets_others_go_first(
     again: list[int] = []
     there = [True, True, False]
     monkeypatch.setattr(tasks.help_compose, "apply_async", lambda args, **options: again.append(args[0]))
-    monkeypatch.setattr("recordings.compose.compose_next", lambda folder, quality: there.pop(0))
+    monkeypatch.setattr("recordings.composing.compose.compose_next", lambda folder, quality: there.pop(0))
     tasks.help_compose(recording.pk)
     assert len(there) == 3, "it is not composed yet"
     states.recorded(recording.pk)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from recordings.composition import (
+from recordings.composing.composition import (
     FPS,
     HD,
     MAX_TILES,
@@ -20,7 +20,7 @@ from recordings.composition import (
     plan,
     presentation,
 )
-from recordings.floor import SPEAKS_FOR, STAYS
+from recordings.composing.floor import SPEAKS_FOR, STAYS
 from recordings.timeline import RecordedTime
 from sfu.manifest import (
     ENTRIES,

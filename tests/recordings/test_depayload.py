@@ -12,7 +12,7 @@ from av.video.codeccontext import VideoCodecContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings.depayload import (
+from recordings.logs.depayload import (
     DEPAYLOADERS,
     H264,
     START_CODE,
@@ -21,8 +21,8 @@ from recordings.depayload import (
     video_frames,
     vp8_descriptor,
 )
-from recordings.layered_codecs import Av1, Vp9, av1_size, vp9_size
-from recordings.packets import PacketError, RtpPacket, in_order
+from recordings.logs.layered_codecs import Av1, Vp9, av1_size, vp9_size
+from recordings.logs.packets import PacketError, RtpPacket, in_order
 from tests.recordings.synthetic import DECODERS, encode_video, packetize, picture
 
 SIZE = (320, 180)

@@ -21,9 +21,10 @@ from django.urls import reverse
 
 from classroom.models import Course
 from meetings.models import Room
-from recordings import cdn, links, playlists, states, storage, zips
-from recordings.links import ALL, Pass
+from recordings import states, storage
 from recordings.models import Composition, Recording
+from recordings.playback import cdn, links, playlists, zips
+from recordings.playback.links import ALL, Pass
 from tests.recordings.conftest import CONTENT
 from tests.world import ClientOf
 
@@ -224,7 +225,7 @@ def test_a_token_stands_in_no_log(
     client = client_of("nobody")
     client.raise_request_exception = False
     token = Pass(streamed.public_id, ALL).token()
-    monkeypatch.setattr("recordings.giving.give", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("recordings.playback.giving.give", lambda *_, **__: 1 / 0)
     with caplog.at_level(logging.DEBUG):
         assert client.get(address(streamed, "720p.mp4", token=token)).status_code == 500
         client.get(address(streamed, "not-there.mp4", token=token))

@@ -10,10 +10,10 @@ import pytest
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from recordings.compose import plan
-from recordings.composition import FPS
-from recordings.mix import AFTER, BEFORE, encode, limited, mixed
-from recordings.segments import AAC_FRAME, FRAMES, RATE, SAMPLES, Segment, Segments
+from recordings.composing.compose import plan
+from recordings.composing.composition import FPS
+from recordings.composing.mix import AFTER, BEFORE, encode, limited, mixed
+from recordings.composing.segments import AAC_FRAME, FRAMES, RATE, SAMPLES, Segment, Segments
 from recordings.timeline import RecordedTime
 from tests.recordings.synthetic import SyntheticClass
 

@@ -15,8 +15,8 @@ import pytest
 from django.utils import timezone
 
 from recordings import states, storage, tasks
+from recordings.composing.segments import Segments
 from recordings.models import FIRST_QUALITY, Composition, Recording
-from recordings.segments import Segments
 from tests.database import database_url
 from tests.lectern import wait_until
 from tests.recordings.growing import Growing

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recordings.compose import plan
-from recordings.composition import FPS
-from recordings.mix import BEFORE, mixed
-from recordings.pictures import Pictures
-from recordings.segments import AAC_FRAME, FRAMES, RATE, SECONDS, Segment, Segments
+from recordings.composing.compose import plan
+from recordings.composing.composition import FPS
+from recordings.composing.mix import BEFORE, mixed
+from recordings.composing.pictures import Pictures
+from recordings.composing.segments import AAC_FRAME, FRAMES, RATE, SECONDS, Segment, Segments
 from tests.recordings.synthetic import (
     BEEP,
     BEGAN,

@@ -22,8 +22,9 @@ from django.core.files.storage import storages
 from django.urls import reverse
 from django.utils import timezone
 
-from recordings import links, states, storage, tasks
+from recordings import states, storage, tasks
 from recordings.models import Composition, Recording
+from recordings.playback import links
 from tests.breaking_proxy import BreakingProxy, breaking_proxy
 from tests.object_store import ObjectStore, running_object_store
 from tests.recordings.conftest import CONTENT, Sent

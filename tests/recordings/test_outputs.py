@@ -18,7 +18,7 @@ import av
 import numpy as np
 import pytest
 
-from recordings.composition import FPS, HD, SIZES, Rect, Scene, Tile, grid
+from recordings.composing.composition import FPS, HD, SIZES, Rect, Scene, Tile, grid
 from recordings.errors import CompositionFailed
 from recordings.outputs import hls, poster, sound, thumbnails, webm
 from recordings.outputs.media import check, seconds_of

@@ -15,8 +15,8 @@ import pytest
 from accounts.models import User
 from meetings.models import ChatMessage, Participant, Room
 from recordings import files, outputs, states, storage
-from recordings.compose import compose
-from recordings.composition import FPS, SIZES, Size
+from recordings.composing.compose import compose
+from recordings.composing.composition import FPS, SIZES, Size
 from recordings.models import Recording
 from recordings.outputs import maker
 from sfu.manifest import Mark

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings.depayload import DEPAYLOADERS, opus_frames, video_frames
-from recordings.packets import (
+from recordings.logs.depayload import DEPAYLOADERS, opus_frames, video_frames
+from recordings.logs.packets import (
     PacketError,
     PacketLog,
     RtpPacket,

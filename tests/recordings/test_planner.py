@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from recordings.compose import plan, plan_along
-from recordings.planner import READY_AFTER, STATE
-from recordings.segments import SECONDS, SEGMENTS, Segments
+from recordings.composing.compose import plan, plan_along
+from recordings.composing.planner import READY_AFTER, STATE
+from recordings.composing.segments import SECONDS, SEGMENTS, Segments
 from tests.recordings.growing import Growing
 from tests.recordings.synthetic import SyntheticClass, person
 

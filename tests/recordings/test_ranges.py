@@ -10,8 +10,8 @@ from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings import ranges
-from recordings.ranges import asked_range, stream
+from recordings.playback import ranges
+from recordings.playback.ranges import asked_range, stream
 
 CONTENT = bytes(range(256)) * 8
 SIZE = len(CONTENT)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from recordings import outputs
-from recordings.compose import compose
-from recordings.composition import grid
+from recordings.composing.compose import compose
+from recordings.composing.composition import grid
 from recordings.models import Recording
 from sfu.manifest import Mark, TrackStarted
 from tests.recordings.film import Film

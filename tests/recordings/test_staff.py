@@ -14,8 +14,8 @@ from django.urls import reverse
 
 from accounts.models import User
 from meetings.models import Room
-from recordings import cdn
 from recordings.models import Recording
+from recordings.playback import cdn
 from tests.recordings.conftest import Sent
 from tests.redis_server import free_port
 from tests.world import ClientOf

@@ -20,11 +20,11 @@ from django.utils import timezone
 
 from accounts.models import User
 from meetings.models import Room
-from recordings import compose as composing
 from recordings import finishing, states, storage, tasks
-from recordings.join import join
+from recordings.composing import compose as composing
+from recordings.composing.join import join
+from recordings.composing.segments import Segments
 from recordings.models import FIRST_QUALITY, Composition, Recording, Track
-from recordings.segments import Segments
 from sfu.manifest import LEASE, MANIFEST, read_manifest
 from tests.lectern import wait_until
 from tests.recordings.conftest import Sent
@@ -228,7 +228,7 @@ def test_a_composer_killed_in_the_middle_takes_its_helpers_along_and_another_fin
         kept.append(segments.pictures_path(0, FIRST_QUALITY).stat().st_mtime)
         join(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("recordings.join.join", looked_at)
+    monkeypatch.setattr("recordings.composing.join.join", looked_at)
     tasks.compose_recording(recording.pk)
     assert seen(recording).state == State.READY
     assert recording.duration == timedelta(seconds=48)
@@ -254,7 +254,7 @@ def test_a_composer_that_lost_its_lease_ends_without_a_trace(
         thief.join()
         join(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("recordings.join.join", joined_too_late)
+    monkeypatch.setattr("recordings.composing.join.join", joined_too_late)
     tasks.compose_recording(recording.pk)
     assert seen(recording).state == State.COMPOSING  # the other's
     assert not Composition.objects.exists()

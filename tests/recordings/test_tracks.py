@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from recordings.compose import Plan, plan
+from recordings.composing.compose import Plan, plan
+from recordings.composing.pictures import Pictures
+from recordings.composing.segments import SECONDS, Segment, Segments
+from recordings.composing.tracks import TrackFile
 from recordings.errors import NothingRecorded
-from recordings.pictures import Pictures
-from recordings.segments import SECONDS, Segment, Segments
-from recordings.tracks import TrackFile
 from sfu.manifest import TIMELINE
 from tests.recordings import synthetic
 from tests.recordings.synthetic import DECODERS, SyntheticClass, person, read_bars

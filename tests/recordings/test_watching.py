@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
-from recordings import watching
 from recordings.models import Recording, Viewing
+from recordings.playback import watching
 from tests.world import ClientOf
 
 

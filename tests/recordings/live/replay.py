@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from recordings.packets import RECORD, START
+from recordings.logs.packets import RECORD, START
 from sfu.manifest import RTPDUMP_MAGIC, TIMELINE, read_timeline
 from tests.recordings.synthetic import BEGAN
 

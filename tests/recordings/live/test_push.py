@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
-from recordings.composition import presentation
+from recordings.composing.composition import presentation
 from tests.lectern import wait_until
 from tests.recordings.live.conftest import Streamed
 from tests.recordings.live.nginx import Nginx

@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from recordings.composition import Rect, grid, presentation
+from recordings.composing.composition import Rect, grid, presentation
 from recordings.live.job import Job
 from recordings.live.show import Show, TooLate
 from recordings.live.tail import PacketTail

@@ -15,10 +15,10 @@ import av
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 
-from recordings.depayload import DEPAYLOADERS, video_frames
-from recordings.packets import PacketLog, in_order
-from recordings.segments import Camera, Segment, Start
-from recordings.tracks import own
+from recordings.composing.segments import Camera, Segment, Start
+from recordings.composing.tracks import own
+from recordings.logs.depayload import DEPAYLOADERS, video_frames
+from recordings.logs.packets import PacketLog, in_order
 
 DECODERS = {"video/vp8": "vp8", "video/vp9": "vp9", "video/av1": "libdav1d", "video/h264": "h264"}
 OPTIONS = {"libdav1d": {"max_frame_delay": "1"}}  # a picture at once, not when the next ones have come

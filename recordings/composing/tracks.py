@@ -13,10 +13,10 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from recordings.clocks import Clock, TrackClock
-from recordings.depayload import DEPAYLOADERS, Depayloader, opus_duration
-from recordings.packets import REORDER_WAIT, PacketError, PacketLog, RtpPacket, SenderReport
-from recordings.segments import RATE, Start
+from recordings.composing.segments import RATE, Start
+from recordings.logs.clocks import Clock, TrackClock
+from recordings.logs.depayload import DEPAYLOADERS, Depayloader, opus_duration
+from recordings.logs.packets import REORDER_WAIT, PacketError, PacketLog, RtpPacket, SenderReport
 from recordings.timeline import RecordedTime
 from sfu.manifest import ENTRIES, Started, TrackStarted
 

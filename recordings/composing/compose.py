@@ -21,13 +21,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from recordings.composition import LAYOUTS
+from recordings.composing.composition import LAYOUTS
+from recordings.composing.join import join
+from recordings.composing.planner import Planner
+from recordings.composing.segments import SEGMENTS, Segments
+from recordings.composing.tracks import TrackFile
 from recordings.errors import CompositionFailed
-from recordings.join import join
-from recordings.planner import Planner
 from recordings.programs import BASE_DIR, NICENESS, last_words
-from recordings.segments import SEGMENTS, Segments
-from recordings.tracks import TrackFile
 
 FIRST = "720p"  # what is made first
 STALLED = 300.0  # seconds without a sign of life
@@ -116,7 +116,7 @@ def run(folder: Path, number: int, quality: str, niceness: int = NICENESS) -> No
     """Draw and mix a segment in a process of its own. Raises CompositionFailed."""
     with tempfile.TemporaryFile() as errors:
         program = subprocess.Popen(
-            [sys.executable, "-m", "recordings.render", str(folder), str(number), quality, str(niceness)],
+            [sys.executable, "-m", "recordings.composing.render", str(folder), str(number), quality, str(niceness)],
             cwd=BASE_DIR,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -6,8 +6,9 @@ import re
 
 from django.urls import reverse
 
-from recordings import files, links
+from recordings import files
 from recordings.models import Recording
+from recordings.playback import links
 
 SPEEDS = ("0.5", "0.75", "1", "1.25", "1.5", "1.75", "2")
 KEYS = (  # static/js/player/keys.js

@@ -12,13 +12,13 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, field
 
-from recordings.clocks import Clock, SenderClock, TrackClock
-from recordings.composition import FPS, LAYOUTS, SIZES, Scene, Size, frames_in, longest_gap, plan
+from recordings.composing.composition import FPS, LAYOUTS, SIZES, Scene, Size, frames_in, longest_gap, plan
+from recordings.composing.segments import FRAMES, RATE, Camera, Segment, Segments, Voice, replace
+from recordings.composing.tracks import EARLIER, SPILL, Track, TrackFile, usable
 from recordings.errors import NothingRecorded
-from recordings.packets import PacketLog
-from recordings.segments import FRAMES, RATE, Camera, Segment, Segments, Voice, replace
+from recordings.logs.clocks import Clock, SenderClock, TrackClock
+from recordings.logs.packets import PacketLog
 from recordings.timeline import RecordedTime
-from recordings.tracks import EARLIER, SPILL, Track, TrackFile, usable
 from sfu.manifest import ENTRIES, Started, Stopped, read_manifest, read_timeline
 
 LOOKAHEAD = 12.0  # seconds: a repaired packet is there by then, and a worker that replaces a dead one

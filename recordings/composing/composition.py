@@ -17,7 +17,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from recordings.floor import held
+from recordings.composing.floor import held
 from recordings.timeline import RecordedTime
 from sfu.manifest import (
     ENTRIES,

@@ -20,10 +20,10 @@ from av.audio.frame import AudioFrame
 from av.filter import Graph
 from numpy.typing import NDArray
 
-from recordings.depayload import opus_duration, opus_frames
-from recordings.packets import PacketLog, in_order
-from recordings.segments import AAC_FRAME, RATE, Segment, Segments, Voice
-from recordings.tracks import own
+from recordings.composing.segments import AAC_FRAME, RATE, Segment, Segments, Voice
+from recordings.composing.tracks import own
+from recordings.logs.depayload import opus_duration, opus_frames
+from recordings.logs.packets import PacketLog, in_order
 
 BEFORE, AFTER = 32, 4  # AAC frames: the limiter and the encoder's choices have settled; a frame needs the next one
 SETTLES = RATE * 12 // 100  # samples before the first that is used: an Opus decoder needs 80 ms

@@ -1,6 +1,6 @@
 """Draw and encode the pictures of one segment, and mix its sound.
 
-    python -m recordings.render FOLDER NUMBER QUALITY NICENESS
+    python -m recordings.composing.render FOLDER NUMBER QUALITY NICENESS
 
 A process of its own, without Django, so that several cores work on one class and a decoder that crashes on somebody's
 packets takes nothing with it. It prints how many frames are done, and ends when whoever started it is gone.
@@ -25,12 +25,12 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from recordings.composition import FPS, HD, SIZES, Rect, Size, Tile
-from recordings.mix import mix
-from recordings.names import Luma, draw
-from recordings.pictures import Pictures
+from recordings.composing.composition import FPS, HD, SIZES, Rect, Size, Tile
+from recordings.composing.mix import mix
+from recordings.composing.names import Luma, draw
+from recordings.composing.pictures import Pictures
+from recordings.composing.segments import Camera, Segment, Segments
 from recordings.programs import LOCAL, be_nice, command
-from recordings.segments import Camera, Segment, Segments
 
 BACKGROUND, EMPTY_TILE = 20, 48  # luma, of 16 to 235
 NEUTRAL = 128  # chroma

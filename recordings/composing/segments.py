@@ -1,7 +1,7 @@
 """A recording in segments: how long they are, what the plan of one says, and where its files lie.
 
     <recording's folder>/segments/
-        planner.json          how far planning has come (recordings.planner)
+        planner.json          how far planning has come (recordings.composing.planner)
         segment-0007.json     the plan of a segment: all that drawing and mixing it need to know, but for the logs
         720p-0007.mp4         its pictures in one size
         sound-0007.m4a        its sound
@@ -21,8 +21,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, field
 
-from recordings.clocks import Clock
-from recordings.composition import FPS, Scene
+from recordings.composing.composition import FPS, Scene
+from recordings.logs.clocks import Clock
 from recordings.timeline import RecordedTime
 
 SECONDS = 32  # the shortest that is whole in frames (960) and in AAC frames (1,500): joined by copy without a seam

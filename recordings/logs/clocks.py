@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct, field
 
-from recordings.packets import RtpPacket, SenderReport, unwrapped
+from recordings.logs.packets import RtpPacket, SenderReport, unwrapped
 
 DRIFT = 0.001  # two quartzes differ by less; an offset that rises faster is a network that stalled for a while
 MAX_DRIFT = 0.01  # a clock that is further off than 1 % is no clock: the report is wrong or the clock was set

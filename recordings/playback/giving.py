@@ -21,10 +21,11 @@ from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
-from recordings import cdn, files, links, playlists, services, storage, zips
-from recordings.links import ALL, Pass
+from recordings import files, services, storage
 from recordings.models import Composition, Recording
-from recordings.ranges import stream
+from recordings.playback import cdn, links, playlists, zips
+from recordings.playback.links import ALL, Pass
+from recordings.playback.ranges import stream
 
 log = logging.getLogger(__name__)
 

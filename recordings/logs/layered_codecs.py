@@ -6,7 +6,7 @@ refers to no other.
 
 from __future__ import annotations
 
-from recordings.packets import PacketError
+from recordings.logs.packets import PacketError
 
 MAX_SIDE = 8192  # pixels
 

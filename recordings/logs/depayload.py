@@ -1,5 +1,5 @@
 """Put frames together from RTP payloads: VP8 (RFC 7741), H264 (RFC 6184) and Opus (RFC 7587), without decoding. VP9 and
-AV1 are in `recordings.layered_codecs`.
+AV1 are in `recordings.logs.layered_codecs`.
 
 A frame counts only when it began with a start bit, every packet of it is there and it ended with the marker. After a
 loss everything is skipped up to the next key frame, since what follows would be drawn on a picture that never was.
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
-from recordings.layered_codecs import Av1, Vp9
-from recordings.packets import Numbered, PacketError
+from recordings.logs.layered_codecs import Av1, Vp9
+from recordings.logs.packets import Numbered, PacketError
 
 START_CODE = b"\x00\x00\x00\x01"
 MAX_FRAME = 8 * 1024 * 1024  # bytes: more than a key frame of 4K ever has

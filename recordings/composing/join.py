@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import av
 from av.packet import Packet
 
-from recordings.composition import FPS
+from recordings.composing.composition import FPS
+from recordings.composing.render import TIMESCALE
+from recordings.composing.segments import RATE, SECONDS, Segments
 from recordings.errors import CompositionFailed
 from recordings.outputs import chapters
-from recordings.render import TIMESCALE
-from recordings.segments import RATE, SECONDS, Segments
 from sfu.manifest import read_timeline
 
 if TYPE_CHECKING:
