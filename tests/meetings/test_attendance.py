@@ -73,8 +73,8 @@ def test_a_room_that_all_left_by_closing_their_tabs_is_emptied(interval):
     assert abs(interval.left_at.timestamp() - closed_at) < 2
 
 
-def test_with_redis_away_nobody_is_judged(interval, monkeypatch):
-    monkeypatch.setattr(settings, "REDIS_URL", "redis://127.0.0.1:1/0")
+def test_with_redis_away_nobody_is_judged(interval, settings):
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
     assert close_abandoned_attendance() == 0
 
 

@@ -249,9 +249,9 @@ async def test_sums_that_nobody_can_read_and_sessions_that_nobody_knows_do_no_ha
     assert await sync_to_async(plain().hgetall)(key) == {}
 
 
-async def test_without_redis_reporting_goes_on_and_the_sweeper_waits(join, hubs, world, monkeypatch, settings):
+async def test_without_redis_reporting_goes_on_and_the_sweeper_waits(join, hubs, world, settings):
     sam = await join("sam")
-    monkeypatch.setattr(settings, "REDIS_URL", "redis://127.0.0.1:1/0")
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
     assert await sync_to_async(save_connection_summaries)() == 0
     await sam.do("stats:report", GOOD)
 

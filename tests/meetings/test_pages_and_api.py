@@ -151,8 +151,8 @@ def test_a_full_class_has_a_page_but_not_for_those_who_are_in(world):
     assert browser(world, "sue").get(address(world)).status_code == 200, "Sam is gone, though nobody has noticed"
 
 
-def test_the_page_opens_with_redis_away(world, monkeypatch):
-    monkeypatch.setattr(settings, "REDIS_URL", "redis://127.0.0.1:1/0")
+def test_the_page_opens_with_redis_away(world, settings):
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
     assert browser(world, "sam").get(address(world)).status_code == 200
 
 
