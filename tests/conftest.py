@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.core.cache import cache
 from django.db import connections
 from hypothesis import settings as hypothesis_settings
@@ -19,6 +20,9 @@ from tests.redis_server import running_redis
 # How long an example takes tells of the machine's other work, not of the code.
 hypothesis_settings.register_profile("lectern", deadline=None)
 hypothesis_settings.load_profile("lectern")
+
+# A password's hash is meant to be dear: a quarter of a second each, of which the tests need hundreds.
+Argon2PasswordHasher.time_cost, Argon2PasswordHasher.memory_cost, Argon2PasswordHasher.parallelism = 1, 8, 1
 
 pytest_plugins = ["tests.world"]
 SERVICE_FIXTURES = {"redis_url", "clean_redis_url", "redis_server", "worker_process", "postgres", "object_store"}
