@@ -27,7 +27,10 @@ class FakeConnection {
       mid: null, direction: "sendrecv",
       sender: {
         track: null, parameters: { encodings: [{}] },
-        replaceTrack: async (next) => void (transceiver.sender.track = next),
+        replaceTrack: async (next) => {
+          if (next && !transceiver.sender.track) transceiver.sender.atFirst = transceiver.sender.parameters.encodings[0].active;
+          transceiver.sender.track = next;
+        },
         getParameters: () => structuredClone(transceiver.sender.parameters),
         setParameters: async (parameters) => void (transceiver.sender.parameters = parameters),
       },
@@ -285,6 +288,7 @@ test("a picture that nobody looks at is not sent, one in a small tile is sent sm
   sam.sender.put("camera", Object.assign(track("video"), { getSettings: () => ({ width: 1280, height: 720 }) }));
   await connected();
   const { sender } = FakeConnection.open[0].getTransceivers()[1];
+  assert.equal(sender.atFirst, false, "as long as nobody has said that he looks");
   await later(200);
   assert.equal(sender.parameters.encodings[0].scaleResolutionDownBy, 4);
   tina.receiver.look = null;

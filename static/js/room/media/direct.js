@@ -242,8 +242,8 @@ export class Direct {
     if (!link) return;
     for (const source of SOURCES) {
       const track = this.#sender.onAir(source);
-      link.setTrack(source, track);
       if (track?.kind === "video") link.setLimits(source, limitsFor(source, track, this.#theirLooks.get(source)));
+      link.setTrack(source, track);
     }
   }
 

@@ -180,15 +180,20 @@ export class DirectLink extends Emitter {
   }
 
   /** @param {Source} source */
-  #apply(source) {
+  async #apply(source) {
     const sender = this.#transceivers.get(source)?.sender;
     if (!sender || this.#closed) return;
-    const track = this.#tracks.get(source) ?? null;
-    sender.replaceTrack(track).then(() => this.#applyLimits(source)).catch((error) => console.warn("direct connection:", error));
+    try {
+      if (this.#tracks.get(source)) await this.#applyLimits(source); // not a packet of what nobody has asked for
+      await sender.replaceTrack(this.#tracks.get(source) ?? null);
+      await this.#applyLimits(source);
+    } catch (error) {
+      console.warn("direct connection:", error);
+    }
   }
 
   /** @param {Source} source */
-  #applyLimits(source) {
+  async #applyLimits(source) {
     const sender = this.#transceivers.get(source)?.sender;
     const limits = this.#limits.get(source);
     if (!sender || !limits || this.#closed) return;
@@ -196,7 +201,7 @@ export class DirectLink extends Emitter {
     const [encoding] = parameters.encodings ?? [];
     if (!encoding) return; // before the first answer, in some browsers: applied again with the connection
     Object.assign(encoding, limits);
-    sender.setParameters(parameters).catch(() => {}); // a newer change came in between, and brings these along
+    await sender.setParameters(parameters).catch(() => {}); // a newer change came in between, and brings these along
   }
 
   #judge() {
