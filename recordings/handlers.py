@@ -15,7 +15,7 @@ from meetings.hub import Hub
 from meetings.limits import TOLD_TO_ALL
 from meetings.media import recording as media
 from meetings.media.hooks import on_recording_expected, on_recording_failed, on_recording_found
-from meetings.messages import Empty, Message, Name
+from meetings.messages import Empty, Key, Message, Name
 from meetings.models import Participant, Room
 from meetings.registry import on, on_event, on_join, on_layout_changed, on_role_changed, on_room_end
 from meetings.session import RoomSession
@@ -48,6 +48,7 @@ class RecordingStart(Message, frozen=True):
 
 
 class RecordingConsent(Message, frozen=True):
+    recording_id: Key  # of the one that was asked about: another that has begun meanwhile may be of more people
     accepted: bool
 
 
@@ -125,6 +126,8 @@ async def layout_changed(session: RoomSession, layout: str) -> None:
 async def consent(session: RoomSession, message: RecordingConsent) -> None:
     """Acknowledged when the worker knows. Whoever says no is not recorded, and leaves by himself."""
     recording = await _running(session)
+    if recording.public_id != message.recording_id:
+        raise Refused("wrong_state", "That recording is over.")
     await in_database(consents.answer)(recording, session.participant, accepted=message.accepted)
     await _note_consent(session, message.accepted)
     await control.tell_of_person(session.room.code, recording, session.participant_id)
@@ -159,14 +162,15 @@ async def _ask(hub: Hub, recording_id: str, who: str) -> None:
 @on_join
 async def ask_who_comes(session: RoomSession, answer: dict[str, Any]) -> None:
     """In the answer: the page sends nothing before this person has agreed."""
-    answer["consent_asked"] = False
+    answer["consent_asked"] = None
     shown = await session.hub.live.recording()
     if shown is None:
         return
     agreed = await in_database(consents.has_agreed)(session.participant, shown.get("who", Recording.Who.ALL))
-    answer["consent_asked"] = not agreed
     if agreed:
         await _note_consent(session, True)
+    else:
+        answer["consent_asked"] = shown["recording_id"]
 
 
 @on_role_changed

@@ -26,7 +26,9 @@ __all__ = ["come", "enter", "hubs", "join", "layer", "make_hubs", "make_worker",
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-YES, NO = {"accepted": True}, {"accepted": False}
+
+def yes(recording_id: str) -> dict[str, object]:
+    return {"recording_id": recording_id, "accepted": True}
 
 
 @pytest.fixture
@@ -176,22 +178,21 @@ async def test_everybody_is_asked_and_nothing_is_recorded_of_whoever_has_not_agr
     assert (await sam.client.event("recording:consent_asked"))["recording_id"] == recording_id
     assert await tina.client.quiet("recording:consent_asked")  # who presses Record has agreed
     sue, gus = await come("sue"), await come("guest")
-    assert sue.answer["consent_asked"] is True
-    assert gus.answer["consent_asked"] is True
+    assert sue.answer["consent_asked"] == gus.answer["consent_asked"] == recording_id
     await sue.produce("camera")
     await until(lambda: timeline(recording_id, Joined))
     assert {one.name for one in timeline(recording_id, Joined)} == {"Tina"}
 
-    await sam.client.do("recording:consent", YES)
+    await sam.client.do("recording:consent", yes(recording_id))
     [track] = await until(lambda: timeline(recording_id, TrackStarted))
     assert (track.producer_id, track.peer) == (microphone, sam.id)
     people = (await come("asa")).answer["participants"]
     assert {one["name"]: one["consent"] for one in people} == {
         "Tina": True, "Sam": True, "Sue": None, "Gus": None, "Asa": None,
     }  # fmt: skip
-    await gus.client.do("recording:consent", YES)
+    await gus.client.do("recording:consent", yes(recording_id))
     await until(lambda: "Gus" in {one.name for one in timeline(recording_id, Joined)})
-    await sam.client.do("recording:consent", NO)
+    await sam.client.do("recording:consent", {**yes(recording_id), "accepted": False})
     await until(lambda: [one.peer for one in timeline(recording_id, Left)] == [sam.id])
     kept = await sync_to_async(lambda: list(Consent.objects.values_list("participant__name", "accepted")))()
     assert kept == [("Tina", True), ("Sam", True), ("Gus", True), ("Sam", False)]
@@ -202,22 +203,24 @@ async def test_everybody_is_asked_and_nothing_is_recorded_of_whoever_has_not_agr
 
 async def test_who_has_agreed_is_not_asked_again_in_this_class(worker, come, timeline, sent):
     tina, sam = await come("tina"), await come("sam")
-    await tina.client.do("recording:start")
+    recording_id = (await tina.client.do("recording:start"))["recording_id"]
     await sam.client.event("recording:consent_asked")
-    await sam.client.do("recording:consent", YES)
+    await sam.client.do("recording:consent", yes(recording_id))
     await tina.client.do("recording:stop")
-    assert await sam.client.refused("recording:consent", YES) == "wrong_state"
+    assert await sam.client.refused("recording:consent", yes(recording_id)) == "wrong_state"
     again = await tina.client.do("recording:start")
     await sam.client.event("recording:started", recording_id=again["recording_id"])
     assert await sam.client.quiet("recording:consent_asked")
     await until(lambda: {one.name for one in timeline(again["recording_id"], Joined)} == {"Tina", "Sam"})
     await sam.client.close()
-    assert (await come("sam")).answer["consent_asked"] is False
+    assert (await come("sam")).answer["consent_asked"] is None
 
 
 @pytest.mark.parametrize(
-    "answer", [{}, {"accepted": "yes"}, {"accepted": True, "participant_id": "x"}, {"accepted": 1}]
-)
+    "answer",
+    [{"accepted": True}, yes(""), yes("../x"), {**yes("x"), "accepted": "yes"}, {**yes("x"), "participant_id": "x"},
+     {**yes("x"), "accepted": 1}],
+)  # fmt: skip
 async def test_an_answer_that_is_none_is_refused(worker, come, answer):
     tina = await come("tina")
     await tina.client.do("recording:start")
@@ -232,9 +235,9 @@ async def test_teachers_only_leaves_students_out_on_the_disk_until_they_are_prom
     microphones = [await one.produce("microphone") for one in (tina, sam)]
     started = await tina.client.do("recording:start", {"options": {"who": "teachers"}})
     recording_id = started["recording_id"]
-    await sam.client.do("recording:consent", YES)
+    await sam.client.do("recording:consent", yes(recording_id))
     asa = await come("asa")
-    await asa.client.do("recording:consent", YES)
+    await asa.client.do("recording:consent", yes(recording_id))
     await until(lambda: {one.name for one in timeline(recording_id, Joined)} == {"Tina", "Asa"})
     assert [track.producer_id for track in timeline(recording_id, TrackStarted)] == microphones[:1]
 
@@ -248,20 +251,21 @@ async def test_teachers_only_leaves_students_out_on_the_disk_until_they_are_prom
 
 async def test_who_agreed_to_a_recording_of_teachers_is_asked_before_one_of_everybody(worker, come, timeline, sent):
     tina, sam = await come("tina"), await come("sam")
-    await tina.client.do("recording:start", {"options": {"who": "teachers"}})
+    first = (await tina.client.do("recording:start", {"options": {"who": "teachers"}}))["recording_id"]
     await sam.client.event("recording:consent_asked")
-    await sam.client.do("recording:consent", YES)
+    await sam.client.do("recording:consent", yes(first))
     await tina.client.do("recording:stop")
     recording_id = (await tina.client.do("recording:start"))["recording_id"]
     assert (await sam.client.event("recording:consent_asked"))["recording_id"] == recording_id
+    assert await sam.client.refused("recording:consent", yes(first)) == "wrong_state"  # it was late on its way
     sue = await come("sue")
     assert {one["name"]: one["consent"] for one in sue.answer["participants"]}["Sam"] is False
     await sam.client.close()
     sam = await come("sam")
-    assert sam.answer["consent_asked"] is True
-    await sue.client.do("recording:consent", YES)
+    assert sam.answer["consent_asked"] == recording_id
+    await sue.client.do("recording:consent", yes(recording_id))
     await until(lambda: {one.name for one in timeline(recording_id, Joined)} == {"Tina", "Sue"})
-    await sam.client.do("recording:consent", YES)
+    await sam.client.do("recording:consent", yes(recording_id))
     await until(lambda: {one.name for one in timeline(recording_id, Joined)} == {"Tina", "Sue", "Sam"})
     await tina.client.do("recording:stop")
     await tina.client.do("recording:start", {"options": {"who": "teachers"}})
@@ -272,7 +276,7 @@ async def test_after_a_workers_death_the_next_one_records_the_same_people(start_
     workers = {name: await start_worker(name) for name in ("w0", "w1")}
     tina, sam = await come("tina"), await come("sam")
     recording_id = (await tina.client.do("recording:start"))["recording_id"]
-    await sam.client.do("recording:consent", YES)
+    await sam.client.do("recording:consent", yes(recording_id))
     await come("sue")
     workers[media.rooms[tina.code].placement.worker_id].kill()
     await tina.client.event("media:restart")

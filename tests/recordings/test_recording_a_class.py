@@ -61,7 +61,7 @@ async def test_a_host_records_the_class_and_all_are_told(worker, come, places, s
     recording_id = started["recording_id"]
     told = await sam.client.event("recording:started")
     assert (told["recording_id"], told["by"]) == (recording_id, tina.id)
-    await sam.client.do("recording:consent", {"accepted": True})
+    await sam.client.do("recording:consent", {"recording_id": recording_id, "accepted": True})
     late = await come("sue")
     assert late.answer["recording"]["recording_id"] == recording_id
     folder = folder_of(recording_id, places)

@@ -174,9 +174,13 @@ export class Controls extends Emitter {
     return this.#ask("recording:mark", {});
   }
 
-  /** An answer that does not arrive is asked for again, after the next join. @param {boolean} accepted */
-  async consent(accepted) {
-    await this.#connection.request("recording:consent", { accepted }).catch(() => {});
+  /**
+   * An answer that does not arrive is asked for again, after the next join.
+   * @param {string} recordingId @param {boolean} accepted @returns {Promise<boolean>} false: that recording is over
+   */
+  async consent(recordingId, accepted) {
+    const refused = await this.#connection.request("recording:consent", { recording_id: recordingId, accepted }).then(() => "", (error) => error.code);
+    return refused !== "wrong_state";
   }
 
   /** @param {string} layout that everybody is to see */

@@ -63,7 +63,7 @@
  * @property {any} [chat]
  * @property {any} [recording]
  * @property {Stream | null} [stream]
- * @property {boolean} [consent_asked] the class is recorded, and one has not agreed yet
+ * @property {string | null} [consent_asked] the recording that one has not agreed to yet
  * @property {{encrypted: boolean, [key: string]: any}} [settings]
  * @property {import('./media/direct.js').Pair | null} [p2p]
  * @property {number} [last_seq]

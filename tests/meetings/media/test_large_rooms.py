@@ -215,7 +215,7 @@ async def test_a_recording_goes_on_when_home_is_killed_and_has_those_on_edges(wo
     tina, sam = await come("tina"), await come("sam")
     code = world.room.code
     recording = (await tina.client.do("recording:start"))["recording_id"]
-    await sam.client.do("recording:consent", {"accepted": True})
+    await sam.client.do("recording:consent", {"recording_id": recording, "accepted": True})
     workers[media.rooms[code].placement.worker_id].kill()
     await sam.client.event("media:restart")
     sam.transports = {}

@@ -1,6 +1,7 @@
 // @ts-check
 /** What the class sees of its recording: the chip in the bar, the question to everybody, and what a host may do. */
 import { byId, clock, setText, typed } from "./dom.js";
+import { QuestionView } from "./question.js";
 
 const ABOUT = {
   all: "Your name, voice, camera and screen will be in it. Nothing of yours is recorded before you continue.",
@@ -19,7 +20,7 @@ const ABOUT = {
  */
 
 export class RecordingView {
-  #consent = typed("dialog-consent", HTMLDialogElement);
+  #question = new QuestionView("consent");
   #settings = typed("dialog-recording", HTMLDialogElement);
   #who = typed("recording-who", HTMLSelectElement);
   #layout = typed("recording-layout", HTMLSelectElement);
@@ -29,9 +30,6 @@ export class RecordingView {
   constructor(wanted) {
     if (wanted.who) this.#who.value = wanted.who;
     if (wanted.layout) this.#layout.value = wanted.layout;
-    // Escape is no answer; pressed twice, Chromium closes a dialog without asking.
-    this.#consent.addEventListener("cancel", (event) => event.preventDefault());
-    this.#consent.addEventListener("keydown", (event) => event.key === "Escape" && event.preventDefault());
     this.#settings.addEventListener("click", (event) => event.target === this.#settings && this.#settings.close());
   }
 
@@ -46,19 +44,13 @@ export class RecordingView {
     this.#settings.showModal();
   }
 
-  /** @param {'all' | 'teachers'} who @returns {Promise<string>} 'continue', 'leave', or empty: it was closed without an answer */
+  /** @param {'all' | 'teachers'} who is recorded */
   ask(who) {
-    setText(byId("consent-text"), ABOUT[who]);
-    if (this.#consent.open) return Promise.resolve("");
-    this.#consent.returnValue = "";
-    this.#consent.showModal();
-    return new Promise((resolve) => this.#consent.addEventListener("close", () => {
-      resolve(["continue", "leave"].includes(this.#consent.returnValue) ? this.#consent.returnValue : "");
-    }, { once: true }));
+    return this.#question.ask(ABOUT[who]);
   }
 
   closeQuestion() {
-    if (this.#consent.open) this.#consent.close("");
+    this.#question.close();
   }
 
   /** @param {RecordingModel} model */

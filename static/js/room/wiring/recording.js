@@ -15,20 +15,24 @@ const TICK = 500; // ms
  * @param {boolean} parts.impossible in this class
  * @param {() => void} parts.leave
  * @param {() => void} parts.draw
+ * @param {RecordingView} [parts.view]
  */
-export function wireRecording({ room, controls, notices, wanted, impossible, leave, draw }) {
-  const view = new RecordingView(wanted);
+export function wireRecording({ room, controls, notices, wanted, impossible, leave, draw, view = new RecordingView(wanted) }) {
   /** Those who wait for this person's answer. @type {(() => void)[]} */
   let waiting = [];
-  let asking = false;
+  /** The recording that this person is to answer for, and the one whose question is on the screen; empty: none. */
+  let asked = "", shown = "";
 
   room.on("recording", () => {
-    if (!room.isRecorded) settled(); // nobody needs an answer any more
+    if (asked && room.isRecorded) void ask();
+    else if (!room.recording || room.recording.recording_id === asked) settled(); // nobody needs an answer any more
     draw();
   });
   room.on("event", ({ event, data }) => {
-    if (event === "recording:consent_asked") void ask();
-    else if (event === "recording:disk") {
+    if (event === "recording:consent_asked") {
+      asked = data.recording_id;
+      void ask();
+    } else if (event === "recording:disk") {
       notices.show({
         key: "recording-disk", level: "warning", stays: true, title: `Recording: less than ${leftWords(data.free)} left on the server`,
         text: "Before its disk is full the recording ends by itself. What was recorded until then is kept.",
@@ -39,19 +43,28 @@ export function wireRecording({ room, controls, notices, wanted, impossible, lea
   });
   setInterval(() => room.recordedSeconds !== null && view.tick(room.recordedSeconds), TICK);
 
+  /** What is asked may come before what it is about: the question waits until it can say who is recorded. */
   async function ask() {
-    if (asking) return;
-    asking = true;
+    const id = room.isRecorded && room.recording?.recording_id === asked ? asked : "";
+    if (id === shown) return;
+    if (!id) return closeQuestion();
+    shown = id;
     const answer = await view.ask(room.recording?.who ?? "all");
-    asking = false;
+    if (shown === id) shown = "";
     if (answer === "") return;
-    await controls.consent(answer === "continue");
-    if (answer === "continue") settled();
-    else leave();
+    const counted = await controls.consent(id, answer === "continue");
+    if (answer === "leave") leave();
+    else if (counted && asked === id) settled();
+  }
+
+  function closeQuestion() {
+    shown = "";
+    view.closeQuestion();
   }
 
   function settled() {
-    view.closeQuestion();
+    asked = "";
+    closeQuestion();
     for (const go of waiting) go();
     waiting = [];
   }
@@ -59,8 +72,9 @@ export function wireRecording({ room, controls, notices, wanted, impossible, lea
   return {
     /** The answer of a join: what is asked of this person. @param {import('../types.js').JoinAnswer} answer */
     joined(answer) {
-      if (answer.consent_asked) void ask();
-      else settled();
+      asked = answer.consent_asked ?? "";
+      if (!asked || (!answer.resumed && !room.isRecorded)) settled();
+      else void ask();
     },
 
     /** Resolves when nothing is asked, or it was agreed to: before that nothing is sent. @param {import('../types.js').JoinAnswer} answer @returns {Promise<void>} */
@@ -74,8 +88,6 @@ export function wireRecording({ room, controls, notices, wanted, impossible, lea
       const marked = await controls.markRecording();
       if (marked) notices.show({ key: "marked", title: `Marked at ${clock(marked.elapsed)}`, text: "A chapter of the recording begins here." });
     },
-
-    close: () => view.closeQuestion(),
 
     render() {
       const may = room.can.has("record") && !impossible;
