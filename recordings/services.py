@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.db.models import Q
+from django.utils import timezone
 
 from classroom.models import Enrolment
 from recordings import states
@@ -16,6 +17,8 @@ from recordings.models import Composition, Recording, RecordingQuerySet
 
 if TYPE_CHECKING:
     from accounts.models import User
+
+LONGEST_TITLE = 150  # bytes in a file's name, of which file systems take 255
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ def expire(recording: Recording) -> bool:
 
 
 def filename(composition: Composition) -> str:
-    """A name that any file system takes."""
+    """A name that any file system takes, with the time as whoever asks for it reads it."""
     recording = composition.recording
-    words = re.sub(r"[^\w .,()+-]", "_", recording.room.title).strip(" .")[:80] or "class"
-    return f"{words} {recording.started_at:%Y-%m-%d %H.%M} {composition.name.replace('/', ' ')}"
+    words = re.sub(r"[^\w .,()+-]", "_", recording.room.title).encode()[:LONGEST_TITLE].decode(errors="ignore")
+    began = timezone.localtime(recording.started_at)
+    return f"{words.strip(' .-') or 'class'} {began:%Y-%m-%d %H.%M} {composition.name.replace('/', ' ')}"

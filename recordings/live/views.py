@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from asgiref.sync import async_to_sync
+from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -58,6 +59,7 @@ def passed(stream: Stream, response: HttpResponse) -> HttpResponse:
         give_pass(stream.public_id),
         max_age=PASS_LIVES,
         path=path,
+        secure=settings.SESSION_COOKIE_SECURE,
         httponly=True,
         samesite="Lax",
     )

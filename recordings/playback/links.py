@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from django.core import signing
 from django.urls import reverse
 
-from recordings import files, storage
+from recordings import storage
 from recordings.models import Composition
 
 SALT = "recordings.file"
@@ -23,11 +23,12 @@ class Pass:
     """What a token opens."""
 
     recording: str  # its public id
-    name: str  # of one file, or ALL
+    name: str  # of one file, of a folder with its slash, or ALL
     download: bool = False
 
     def opens(self, public_id: str, name: str) -> bool:
-        return self.recording == public_id and self.name in (ALL, name)
+        of_folder = self.name.endswith("/") and name.startswith(self.name)
+        return self.recording == public_id and (self.name in (ALL, name) or of_folder)
 
     def token(self) -> str:
         return signing.dumps([self.recording, self.name, self.download], salt=SALT)
@@ -57,7 +58,7 @@ def of_the_store(composition: Composition, filename: str, *, download: bool) -> 
 def to_one_file(composition: Composition, filename: str, *, download: bool) -> str:
     """A link for somebody without a session: the store's own, or a path of ours."""
     public_id, name = composition.recording.public_id, composition.name
-    if name == files.HLS:  # which is given out here, and leads to many
-        return address_of(public_id, name, token=Pass(public_id, ALL).token())
+    if name.endswith(".m3u8"):  # which is given out here, and leads to what lies beside it
+        return address_of(public_id, name, token=Pass(public_id, name.rpartition("/")[0] + "/").token())
     given = Pass(public_id, name, download)
     return of_the_store(composition, filename, download=download) or address_of(public_id, name, token=given.token())

@@ -261,6 +261,23 @@ def test_the_api_gives_a_link_to_each_file_and_the_playlists_one_opens_all_that_
         assert tina.get(asked, {"name": name}).status_code == 404
 
 
+def test_a_link_to_one_quality_plays_it_and_opens_nothing_beside_its_folder(
+    streamed: Recording, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tina, nobody = client_of("tina"), client_of("nobody")
+    level = tina.get(f"/api/v1/recordings/{streamed.public_id}/link/", {"name": "hls/720p.m3u8"}).json()["url"]
+    [plays] = entries(nobody.get(level).content.decode())
+    assert body(nobody.get(plays)) == CONTENT
+    token = level.partition("?token=")[2]
+    base = f"{reverse('recordings:detail', args=[streamed.public_id])}files/"
+    for name in ("720p.mp4", "hls/../720p.mp4", "hls/%2e%2e/720p.mp4", "hls//720p.m4s", "hlsx/720p.m4s", "hls/", "hls"):
+        assert nobody.get(f"{base}{name}?token={token}").status_code == 404, name
+    later = time.time() + storage.LINK_LIVES + 1
+    monkeypatch.setattr(time, "time", lambda: later)
+    for link in (level, plays):
+        assert nobody.get(link).status_code == 404
+
+
 def test_teachers_download_the_other_files_and_students_do_not(
     ready: Recording, places: Path, client_of: ClientOf
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from accounts.models import User
 from meetings.models import Room
 from recordings import services, states, storage
 from recordings.models import Composition, Recording
+from recordings.playback import links
 from tests.recordings.conftest import CONTENT, Sent
 from tests.world import ClientOf
 
@@ -326,6 +327,8 @@ def test_the_admin_composes_again_what_failed_and_deletes_files_but_edits_nothin
         ('a"b\r\nc', "a_b__c "),
         ("", "class "),
         ("細胞", "細胞 "),
+        ("細" * 200, "細" * 50 + " "),  # as many bytes as file systems take
+        ("-rf", "rf "),
     ],
 )
 def test_a_download_has_a_name_that_every_file_system_takes(
@@ -339,6 +342,18 @@ def test_a_download_has_a_name_that_every_file_system_takes(
     header = client_of("tina").get(page("download", ready, "720p"))["Content-Disposition"]
     assert "\n" not in header
     assert header.startswith("attachment; filename")
+    assert len(name.encode()) < 255
+
+
+def test_a_download_is_named_by_the_clock_of_whoever_downloads_it(ready: Recording, client_of: ClientOf) -> None:
+    Recording.objects.filter(pk=ready.pk).update(started_at=datetime(2026, 11, 26, 20, 30, tzinfo=UTC))
+    asked = page("download", ready, "720p"), links.address_of(ready.public_id, "720p.mp4", download="1")
+    clocks = {"": "2026-11-26 20.30", "Asia/Tokyo": "2026-11-27 05.30", "no/zone": "2026-11-26 20.30"}
+    for zone, began in clocks.items():
+        tina = client_of("tina")
+        tina.cookies["time_zone"] = zone
+        for address in asked:
+            assert f"{began} 720p.mp4" in tina.get(address)["Content-Disposition"]
 
 
 def test_a_file_that_is_gone_is_not_found_and_not_an_error(ready: Recording, client_of: ClientOf) -> None:
