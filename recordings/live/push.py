@@ -25,6 +25,7 @@ from recordings.live import address
 from recordings.live.job import Job, read_job
 from recordings.live.playlist import SOUND, Rendition, Segment
 from recordings.live.shelf import STATE, Kept
+from recordings.live.tunnel import Tunnel
 
 log = logging.getLogger("recordings.live.push")
 
@@ -74,6 +75,7 @@ class Push:
         self._pictures = Follower(self._out, job.qualities[0])
         self._sound = Follower(self._out, SOUND)
         self._container: OutputContainer | None = None
+        self._tunnel: Tunnel | None = None  # of rtmps alone
         self._streams: dict[str, Any] = {}
         self._begin: float | None = None  # seconds of the stream's own time
         self._last: dict[str, int] = {}  # milliseconds
@@ -82,16 +84,21 @@ class Push:
         return msgspec.json.decode(self._state.read_bytes(), type=Kept).segments
 
     def connect(self) -> None:
-        """Raises BadAddress and av.FFmpegError."""
+        """Raises BadAddress, OSError and av.FFmpegError."""
+        # To the very machine that was looked at; the server hears the name that the host gave.
         parts = address.split(self._job.push)
         found = address.resolve(self._job.push, private=self._job.push_private)
-        host = f"[{found}]" if ":" in found else found
-        url, options = self._job.push, {"rw_timeout": str(int(STALLED * 1_000_000)), "flvflags": "no_duration_filesize"}
-        if parts.scheme == "rtmp":
-            # To the very machine that was looked at; the server hears the name that the host gave.
-            url = f"rtmp://{host}:{parts.port or address.SCHEMES['rtmp']}{parts.path}"
-            url += f"?{parts.query}" if parts.query else ""
-            options["rtmp_tcurl"] = f"rtmp://{parts.netloc}{parts.path.rpartition('/')[0]}"
+        host, port = f"[{found}]" if ":" in found else found, parts.port or address.SCHEMES[parts.scheme]
+        if parts.scheme == "rtmps":
+            assert parts.hostname is not None
+            self._tunnel = Tunnel(found, port, parts.hostname)
+            host, port = "127.0.0.1", self._tunnel.port
+        url = f"rtmp://{host}:{port}{parts.path}" + (f"?{parts.query}" if parts.query else "")
+        options = {
+            "rw_timeout": str(int(STALLED * 1_000_000)),
+            "flvflags": "no_duration_filesize",
+            "rtmp_tcurl": f"{parts.scheme}://{parts.netloc}{parts.path.rpartition('/')[0]}",
+        }
         segments = self.segments()
         newest = max(one.second for one in segments[self._pictures.rendition.name] if one.parts)
         self._pictures.begin(segments[self._pictures.rendition.name], newest)
@@ -131,8 +138,13 @@ class Push:
 
     def close(self) -> None:
         container, self._container = self._container, None
-        if container is not None:
-            container.close()
+        tunnel, self._tunnel = self._tunnel, None
+        try:
+            if container is not None:
+                container.close()
+        finally:
+            if tunnel is not None:
+                tunnel.close()
 
 
 def say(folder: Path, word: str) -> None:
