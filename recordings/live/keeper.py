@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -38,6 +39,7 @@ from recordings.live import services
 from recordings.live.job import JOB, Job, write_job
 from recordings.live.models import Stream
 from recordings.live.serve import VIEWING, viewers_key
+from recordings.live.shelf import close, write
 from recordings.programs import BASE_DIR
 from sfu.protocol import InvalidRequest, StartStream, StopStream
 
@@ -118,6 +120,7 @@ class Keeper:
             if now - one.told >= TELL_EVERY:
                 one.told = now
                 await asyncio.to_thread(_in_database, self._tell, one)
+        await asyncio.to_thread(_in_database, self._close_left)
 
     def _claim(self) -> dict[int, Stream]:
         now = timezone.now()
@@ -196,13 +199,23 @@ class Keeper:
             except subprocess.TimeoutExpired:
                 one.process.kill()
                 one.process.wait()
-        (one.stream.folder / JOB).unlink(missing_ok=True)  # it has the stream key
-        await asyncio.to_thread(_in_database, self._tell, one, True)
+        await asyncio.to_thread(_close, one.stream.folder)
         shutil.rmtree(one.stream.logs, ignore_errors=True)
+
+    def _close_left(self) -> None:
+        """Streams that were stopped while no keeper was there, or whose room was deleted: their viewers wait."""
+        left = {path.parent.name: path.parent for path in Path(settings.LIVE_DIR).glob(f"*/{JOB}")}
+        for one in self.running.values():
+            left.pop(one.stream.public_id, None)
+        for public_id in Stream.objects.running().filter(public_id__in=left).values_list("public_id", flat=True):
+            del left[public_id]
+        for folder in left.values():
+            log.warning("stream %s: it is over, and its viewers are told so now", folder.name)
+            _close(folder)
 
     # --- telling ---
 
-    def _tell(self, one: Running, over: bool = False) -> None:
+    def _tell(self, one: Running) -> None:
         """`state.json` for viewers, once a second for all of them; the room, when the state changes."""
         stream = one.stream
         if not stream.folder.exists():
@@ -212,17 +225,22 @@ class Keeper:
             stream.state = Stream.State.LIVE
             services.tell_status(stream, stream.state)
         pushing = _push_state(stream.folder)
-        if pushing != one.pushing and not over:
+        if pushing != one.pushing:
             one.pushing = pushing
             services.tell_status(stream, f"push_{pushing}")
-        state: dict[str, Any] = {
-            "state": "ended" if over else stream.state,
-            "viewers": 0 if over else _viewers(stream),
-            "chat": _chat(stream),
-        }
-        unfinished = stream.folder / ".state.json.part"
-        unfinished.write_bytes(msgspec.json.encode(state))
-        unfinished.replace(stream.folder / "state.json")
+        _tell_viewers(stream.folder, stream.state, _viewers(stream), _chat(stream))
+
+
+def _tell_viewers(folder: Path, state: str, viewers: int = 0, chat: Sequence[dict[str, Any]] = ()) -> None:
+    write(folder / "state.json", msgspec.json.encode({"state": state, "viewers": viewers, "chat": chat}))
+
+
+def _close(folder: Path) -> None:
+    """What viewers get of a stream that is over ends, whatever became of its process."""
+    if folder.exists():
+        close(folder)
+        _tell_viewers(folder, Stream.State.ENDED)
+        (folder / JOB).unlink(missing_ok=True)  # it has the stream key
 
 
 def _give_up(stream: Stream, reason: str) -> None:

@@ -5,6 +5,7 @@ https://datatracker.ietf.org/doc/html/draft-pantos-hls-rfc8216bis
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,8 +18,10 @@ SEGMENT = 1.0  # seconds
 HOLD_BACK = 3 * SEGMENT  # seconds behind the end that a player keeps which takes whole segments
 PARTS_BACK = 3  # parts that one keeps which takes parts
 TOLD_IN_PARTS = 3  # segments at the end whose parts are told
+COMING = ("#EXT-X-PART:", "#EXT-X-PRELOAD-HINT:")
 SOUND = "sound"
 PACE = "30"
+OF_NOW = re.compile(r' (?:minimumUpdatePeriod|timeShiftBufferDepth|suggestedPresentationDelay)="[^"]*"')  # of an MPD
 
 
 class Piece(msgspec.Struct):
@@ -103,6 +106,16 @@ def media(rendition: Rendition, began: float) -> str:
     return "\n".join(lines) + "\n"
 
 
+def media_without_end(text: str) -> str:
+    """A playlist whose process died, when nothing follows: up to the last whole segment, and its end."""
+    lines = text.splitlines()
+    if lines[-1:] == ["#EXT-X-ENDLIST"]:
+        return text
+    whole = [number for number, line in enumerate(lines) if not line.startswith("#")]
+    kept = lines[: whole[-1] + 1] if whole else [line for line in lines if not line.startswith(COMING)]
+    return "\n".join([*kept, "#EXT-X-ENDLIST"]) + "\n"
+
+
 def following_part(rendition: Rendition) -> tuple[int, int]:
     """(segment, part) that comes next."""
     last = rendition.segments[-1]
@@ -129,7 +142,6 @@ def multivariant(pictures: Sequence[Rendition], sound: Rendition) -> str:
 
 def dash(pictures: Sequence[Rendition], sound: Rendition, began: float, window: int) -> str:
     """A manifest over the same segments. All of them lie in one period, since their time goes on over a restart."""
-    ended = sound.ended
     sets = [_adaptation("video", pictures), _adaptation("audio", [sound])]
     of_now = (
         f'minimumUpdatePeriod="PT{SEGMENT:.0f}S" timeShiftBufferDepth="PT{window}S" '
@@ -139,9 +151,14 @@ def dash(pictures: Sequence[Rendition], sound: Rendition, began: float, window: 
         '<?xml version="1.0" encoding="utf-8"?>\n'
         '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-live:2011" type="dynamic" '
         f'availabilityStartTime="{clock(began)}" publishTime="{clock(_end(sound, began))}" '
-        f'minBufferTime="PT2S" maxSegmentDuration="PT2S"{"" if ended else " " + of_now}>\n'
+        f'minBufferTime="PT2S" maxSegmentDuration="PT2S"{"" if sound.ended else " " + of_now}>\n'
         '<Period id="0" start="PT0S">\n' + "".join(sets) + "</Period>\n</MPD>\n"
     )
+
+
+def dash_without_end(text: str) -> str:
+    """A manifest whose process died, when nothing follows: it is not to be asked for again."""
+    return OF_NOW.sub("", text, count=3)
 
 
 def _end(rendition: Rendition, began: float) -> float:

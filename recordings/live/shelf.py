@@ -22,6 +22,7 @@ from recordings.live.playlist import SOUND, Piece, Rendition, Segment
 
 WINDOW = 30  # segments that are kept
 STATE = "shelf.json"
+MULTIVARIANT, MANIFEST = "live.m3u8", "live.mpd"
 LATE = 10  # segments that lie on after they were told for the last time: who asked late still gets them
 
 
@@ -103,9 +104,9 @@ class Shelf:
         if rendition.name != SOUND or not rendition.segments[-1].complete:
             return
         sound, pictures = rendition, self.pictures
-        self._write("live.mpd", playlist.dash(pictures, sound, self._began, WINDOW).encode())
-        if not (self._folder / "live.m3u8").exists() and all(one.segments for one in pictures):
-            self._write("live.m3u8", playlist.multivariant(pictures, sound).encode())
+        self._write(MANIFEST, playlist.dash(pictures, sound, self._began, WINDOW).encode())
+        if not (self._folder / MULTIVARIANT).exists() and all(one.segments for one in pictures):
+            self._write(MULTIVARIANT, playlist.multivariant(pictures, sound).encode())
 
     def _keep(self) -> None:
         renditions = self._renditions.values()
@@ -125,6 +126,21 @@ class Shelf:
             self._tell(rendition)
 
     def _write(self, name: str, data: bytes) -> None:
-        unfinished = self._folder / f".{name}.part"
-        unfinished.write_bytes(data)
-        unfinished.replace(self._folder / name)
+        write(self._folder / name, data)
+
+
+def close(folder: Path) -> None:
+    """The stream is over, and its process may have been killed before it could tell players so. Twice does no harm."""
+    for path in folder.glob("*.m3u8"):
+        if path.name != MULTIVARIANT:
+            write(path, playlist.media_without_end(path.read_text()).encode())
+    manifest = folder / MANIFEST
+    if manifest.exists():
+        write(manifest, playlist.dash_without_end(manifest.read_text()).encode())
+
+
+def write(path: Path, data: bytes) -> None:
+    """Whole, or not at all."""
+    unfinished = path.with_name(f".{path.name}.part")
+    unfinished.write_bytes(data)
+    unfinished.replace(path)

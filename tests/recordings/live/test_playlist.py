@@ -8,7 +8,7 @@ from pathlib import Path
 from recordings.live import playlist
 from recordings.live.encode import PARTS, Part
 from recordings.live.playlist import SOUND
-from recordings.live.shelf import WINDOW, Shelf
+from recordings.live.shelf import WINDOW, Shelf, close
 
 BEGAN = 1_700_000_000.0
 
@@ -103,6 +103,34 @@ def test_an_end_is_told(tmp_path: Path) -> None:
     assert told[-1] == "#EXT-X-ENDLIST"
     assert "HINT" not in "".join(told)
     assert "720p-1.m4s" in told
+
+
+def test_an_end_is_told_in_place_of_a_process_that_was_killed(tmp_path: Path) -> None:
+    made = shelf(tmp_path)
+    put(made, 0)
+    put(made, 1, parts=2)
+    close(tmp_path)
+    told = lines(tmp_path)
+    assert told[-2:] == ["720p-0.m4s", "#EXT-X-ENDLIST"]
+    assert not [line for line in told if "720p-1." in line]
+    manifest = ET.fromstring((tmp_path / "live.mpd").read_text())  # noqa: S314  of our own making
+    assert manifest.get("minimumUpdatePeriod") is None
+    assert "ENDLIST" not in (tmp_path / "live.m3u8").read_text()
+    close(tmp_path)
+    assert lines(tmp_path) == told
+
+    made.end()  # it lived longer than was thought
+    whole = {path.name: path.read_text() for path in (*tmp_path.glob("*.m3u8"), tmp_path / "live.mpd")}
+    close(tmp_path)
+    assert {name: (tmp_path / name).read_text() for name in whole} == whole
+
+
+def test_an_end_is_told_also_before_the_first_segment_was_whole(tmp_path: Path) -> None:
+    put(shelf(tmp_path), 0, parts=1)
+    close(tmp_path)
+    told = lines(tmp_path)
+    assert told[-1] == "#EXT-X-ENDLIST"
+    assert "m4s" not in "".join(told)
 
 
 def test_dash_tells_of_the_same_segments(tmp_path: Path) -> None:
