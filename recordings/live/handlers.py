@@ -14,7 +14,7 @@ from meetings.media import p2p
 from meetings.media import stream as media
 from meetings.messages import Empty, Message
 from meetings.models import Room
-from meetings.registry import on, on_room_end
+from meetings.registry import on, on_join, on_room_end
 from meetings.session import RoomSession
 from recordings.live import address, services
 from recordings.live.models import Stream
@@ -74,6 +74,13 @@ async def stop(session: RoomSession, message: Empty) -> dict[str, Any]:
     await services.hide(session.hub.live, stream.public_id)
     await session.hub.publish("stream:stopped", {**ended, "by": session.participant_id}, once=stream.public_id)
     return ended
+
+
+@on_join
+async def tell_who_returns(session: RoomSession, answer: dict[str, Any]) -> None:
+    """`stream:status` has no number: it is not among the missed events."""
+    if session.returning:
+        answer["stream"] = await session.hub.live.info("stream")
 
 
 async def finish(stream: Stream, code: str) -> dict[str, Any]:

@@ -176,8 +176,8 @@ session.on("joined", ({ answer, entered }) => {
     byId("stage").focus();
   }
   // Who joins before the browser has given the devices joins at once, and is seen when they are there.
-  // Whoever is asked whether he may be recorded sends nothing before he has answered.
-  const agreed = recording.agreed(answer);
+  // Whoever is asked whether he may be recorded, or told that he is seen outside, sends nothing before he has answered.
+  const agreed = recording.agreed(answer).then(() => (entered ? live.agreed() : undefined));
   if (entered) for (const [kind, opened] of asked) void Promise.all([opened, agreed]).then(() => isIn("class") && menus.bringIn(kind));
   recording.joined(answer);
   local.joined();
@@ -208,6 +208,7 @@ function show(which) {
 
 /** A join was refused, the first or one after a break: what was sent ends, the preview goes on. */
 function backToLobby() {
+  local.stop();
   engine.close();
   devices.closeScreen();
   dialogs.closeAll();

@@ -136,19 +136,17 @@ function end() {
 // --- the chat --------------------------------------------------------------------------------------------------------
 
 const list = byId("live-chat-list");
-const shown = new Set();
 
-/** @param {any[]} messages oldest first */
+/** Just these: a message that was deleted is told no more. @param {any[]} messages oldest first */
 function showChat(messages) {
   const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
-  const kept = new Set(messages.map((message) => message.message_id));
-  for (const line of [...list.children]) {
-    const id = /** @type {HTMLElement} */ (line).dataset.id;
-    if (kept.size && !kept.has(id) && shown.size > 200) { line.remove(); shown.delete(id); }
+  const told = new Set(messages.map((message) => message.message_id)), shown = new Set();
+  for (const line of /** @type {NodeListOf<HTMLElement>} */ (list.querySelectorAll("[data-id]"))) {
+    if (told.has(line.dataset.id)) shown.add(line.dataset.id);
+    else line.remove();
   }
   for (const message of messages) {
     if (shown.has(message.message_id)) continue;
-    shown.add(message.message_id);
     const line = document.createElement("li");
     line.dataset.id = message.message_id;
     line.classList.toggle("is-teacher", message.role === "host" || message.role === "co-host");
@@ -170,7 +168,7 @@ async function say() {
   const text = input?.value.trim();
   if (!form || !input || !text) return;
   // The same message keeps its id, however often it is sent.
-  if (unsent?.text !== text) unsent = { text, id: crypto.randomUUID?.() ?? viewer + shown.size };
+  if (unsent?.text !== text) unsent = { text, id: crypto.randomUUID?.() ?? `${viewer}-${Date.now()}` };
   const status = byId("live-say-status");
   const token = /** @type {HTMLInputElement} */ (form.elements.namedItem("csrfmiddlewaretoken")).value;
   const answer = await fetch(`${address}say/`, {

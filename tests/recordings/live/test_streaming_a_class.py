@@ -19,6 +19,7 @@ from django.conf import LazySettings
 from django.utils import timezone
 
 from meetings.media.controller import MediaController
+from meetings.models import ChatMessage
 from meetings.permissions import NOT_ENCRYPTED
 from meetings.redis_client import connect
 from recordings.live import services
@@ -209,6 +210,20 @@ async def test_a_killed_process_is_started_again_and_viewers_go_on(worker, come,
     assert not (stream.folder / "job.json").exists()  # it had the stream key
 
 
+async def test_who_comes_back_is_told_what_the_stream_does_now(worker, come):
+    """Each `stream:status` that came meanwhile is lost: it has no number."""
+    tina, sam = await come("tina"), await come("sam")
+    await tina.client.do("stream:start", {"target": "hls"})
+    await sam.client.event("stream:started")
+    (stream,) = await stored()
+    await sam.client.close()
+    await sync_to_async(services.tell_status)(stream, "live")
+    mine = {"session": sam.answer["session"], "last_seq": sam.answer["last_seq"]}
+    again = (await come("sam", join=mine)).answer
+    assert again["resumed"] is True
+    assert (again["stream"]["stream_id"], again["stream"]["status"]) == (stream.public_id, "live")
+
+
 async def test_a_stream_that_was_stopped_is_not_shown_again_by_who_did_not_know_it_yet(worker, come):
     tina, sam = await come("tina"), await come("sam")
     await tina.client.do("stream:start", {"target": "hls"})
@@ -230,6 +245,9 @@ async def test_viewers_read_what_was_written_since_the_class_was_live_and_nothin
     (message,) = msgspec.json.decode((stream.folder / "state.json").read_bytes())["chat"]
     assert (message["name"], message["message"]) == ("Sam", "to all")
     assert set(message) == {"message_id", "name", "role", "message", "sent_at"}
+    await sync_to_async(ChatMessage.objects.update)(deleted_at=timezone.now())
+    await sync_to_async(Keeper()._tell)(Running(stream))
+    assert msgspec.json.decode((stream.folder / "state.json").read_bytes())["chat"] == []
 
 
 async def test_a_keeper_whose_lease_ran_out_ends_its_process_and_not_the_stream(worker, come, kept: Kept):

@@ -17,6 +17,7 @@ from django.test import Client
 from accounts.models import User
 from meetings.models import ChatMessage, Room
 from recordings.live import services
+from recordings.live.keeper import Keeper
 from recordings.live.models import Stream
 from recordings.live.serve import PASS, LiveFiles, give_pass
 from recordings.live.shelf import Shelf
@@ -160,6 +161,30 @@ async def test_nobody_waits_for_a_stream_that_is_over(live: Shelf) -> None:
     assert (status, b"ENDLIST" in body) == (200, True)
 
 
+@pytest.mark.usefixtures("transactional_db")
+async def test_viewers_of_a_stream_that_was_stopped_while_no_keeper_was_there_are_told_by_the_next_one(
+    tina: User, folders: Path
+) -> None:
+    open_rooms = [await Room.objects.acreate(title="Cells", created_by=tina, code=code) for code in ("on", "over")]
+    for room in open_rooms:
+        await sync_to_async(services.begin)(room, tina, target="hls", access="public", qualities=["720p"])
+    on, over = [one async for one in Stream.objects.order_by("pk")]
+    for one in (on, over):
+        one.folder.mkdir(parents=True)
+        (one.folder / "public").touch()
+        (one.folder / "job.json").write_text("with the stream key")
+        (one.folder / "state.json").write_text('{"state": "live"}')
+        put(shelf(one.folder), 0)
+    await sync_to_async(services.end)(over.pk)
+    await sync_to_async(Keeper()._close_left)()
+    status, body, _ = await ask(f"/live/{over.public_id}/{FILES}", query="_HLS_msn=1")
+    assert (status, body.splitlines()[-1]) == (200, b"#EXT-X-ENDLIST")
+    assert json.loads((over.folder / "state.json").read_bytes()) == {"state": "ended", "viewers": 0, "chat": []}
+    assert not (over.folder / "job.json").exists()
+    assert json.loads((on.folder / "state.json").read_bytes()) == {"state": "live"}
+    assert "ENDLIST" not in (on.folder / FILES).read_text()
+
+
 # --- the page ---
 
 
@@ -181,12 +206,23 @@ def test_a_course_s_page_is_for_the_course(stream: Stream, world: dict[str, User
         answer = client_of(world[name]).get(address)
         assert answer.status_code == 200
         assert PASS in answer.cookies
-        assert answer.cookies[PASS]["httponly"]
-        assert answer.cookies[PASS]["path"] == address
+        given = answer.cookies[PASS]
+        assert (given["httponly"], given["samesite"], given["path"]) == (True, "Lax", address)
     assert client_of(world["olga"]).get(address).status_code == 404
     assert client_of(world["olga"]).get(address + "pass/").status_code == 404
     assert client_of(None).get(address).status_code == 302
     assert client_of(None).get(address + "pass/").status_code == 404
+
+
+@pytest.mark.parametrize("https", [True, False])
+def test_where_the_session_goes_by_https_alone_so_does_what_opens_a_stream(
+    stream: Stream, world: dict[str, User], settings: LazySettings, https: bool
+) -> None:
+    settings.SESSION_COOKIE_SECURE = https
+    client = client_of(world["sam"])
+    for address in ("", "pass/"):
+        given = client.get(stream.get_absolute_url() + address, secure=True).cookies[PASS]
+        assert bool(given["secure"]) is https
 
 
 def test_a_public_page_is_for_everybody(stream: Stream) -> None:

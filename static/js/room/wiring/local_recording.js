@@ -14,10 +14,12 @@ import { StagePicture, download } from "../views/stage_picture.js";
  * @param {Pick<import('../views/notices.js').NoticesView, 'show' | 'hide'>} parts.notices
  * @param {string} parts.title of the class
  * @param {() => void} parts.draw
+ * @param {LocalRecording} [parts.local]
+ * @param {Pick<StagePicture, 'start' | 'stop'>} [parts.picture]
  */
-export function wireLocalRecording({ room, engine, devices, controls, audio, notices, title, draw }) {
-  const local = new LocalRecording(audio);
-  const picture = new StagePicture(byId("tiles"));
+export function wireLocalRecording({
+  room, engine, devices, controls, audio, notices, title, draw, local = new LocalRecording(audio), picture = new StagePicture(byId("tiles")),
+}) {
   let told = "";
 
   local.on("change", () => {
@@ -29,6 +31,13 @@ export function wireLocalRecording({ room, engine, devices, controls, audio, not
   local.on("failed", ({ reason }) => notices.show({
     key: "local-recording", level: "problem", title: "The recording on this device has ended", text: reason || "The browser could not go on with it.",
   }));
+  room.on("you", () => {
+    if (!local.isRunning || room.can.has("record_here")) return;
+    local.stop();
+    notices.show({
+      key: "local-recording", level: "warning", title: "The recording on this device has ended", text: "You may not record this class any more. What you recorded until now is kept.",
+    });
+  });
   addEventListener("beforeunload", (event) => local.isRunning && event.preventDefault()); // the browser asks
 
   function sounds() {
@@ -39,7 +48,7 @@ export function wireLocalRecording({ room, engine, devices, controls, audio, not
   }
 
   async function start() {
-    const name = local.fileName(`${title} ${new Date().toISOString().slice(0, 16).replace("T", " ").replace(":", ".")}`);
+    const name = local.fileName(nameOf(title, new Date()));
     const pick = /** @type {any} */ (globalThis).showSaveFilePicker;
     let sink = null;
     if (pick) {
@@ -82,4 +91,10 @@ export function wireLocalRecording({ room, engine, devices, controls, audio, not
       told = who;
     },
   };
+}
+
+/** A name that any file system takes, with this device's time. @param {string} title @param {Date} date */
+export function nameOf(title, date) {
+  const [month, day, hour, minute] = [date.getMonth() + 1, date.getDate(), date.getHours(), date.getMinutes()].map((each) => String(each).padStart(2, "0"));
+  return `${title.replace(/[^\p{L}\p{M}\p{N}_ .,()+-]/gu, "_").slice(0, 60).replace(/^[ .-]+|[ .]+$/g, "") || "class"} ${date.getFullYear()}-${month}-${day} ${hour}.${minute}`;
 }
