@@ -42,7 +42,7 @@ class Lectern:
         self.meetings: dict[int, list[tuple[int, str]]] = defaultdict(list)  # (participant, producer) of each room
 
     def start(self, core: int) -> None:
-        folder = Path(self.cleanup.enter_context(tempfile.TemporaryDirectory()))
+        self.folder = folder = Path(self.cleanup.enter_context(tempfile.TemporaryDirectory()))
         server = self.cleanup.enter_context(running_redis(folder))
         port, secret = free_port(), self.secret
         environ = {
