@@ -296,6 +296,15 @@ redis.call('HSET', KEYS[1], ARGV[1], stored)
 return stored
 """
 
+# KEYS hash; ARGV closed socket's field, session's field, its value as it was read ('' for none), its new value
+# -> 1, or 0 when another process was quicker
+FOLD = """
+if (redis.call('HGET', KEYS[1], ARGV[2]) or '') ~= ARGV[3] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[4])
+redis.call('HDEL', KEYS[1], ARGV[1])
+return 1
+"""
+
 # KEYS seq people hands producers info -> {seq, [people], [hands], [producers], {info}}: one moment of the room
 SNAPSHOT = """
 local hands = redis.call('ZRANGE', KEYS[3], 0, -1)

@@ -1,13 +1,15 @@
 """The connections of a room's people in one web process: what they report is judged, summed up, told to teachers.
 
 Teachers get one frame in five seconds, from whichever process their students' sockets are in: the worst first, and at
-most a hundred people, so that in a large class everybody's turn comes round. The sums go to Redis every twenty seconds
-and when a socket closes; what a process that is killed had not stored yet is lost.
+most a hundred people, so that in a large class everybody's turn comes round. The sums go to Redis every twenty seconds;
+when a socket closes, its sums become part of its session's: a line that breaks every minute leaves no more there than a
+good one. What a process that is killed had not stored yet is lost.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, proxy
@@ -15,7 +17,7 @@ from weakref import WeakKeyDictionary, proxy
 import msgspec
 from redis.exceptions import RedisError
 
-from meetings import metrics
+from meetings import metrics, scripts
 from meetings.messages import StatsReport
 from meetings.quality.judgement import Quality, Steady, is_poor, quality_of, severity
 from meetings.quality.score import voice_score
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from meetings.hub import Hub
     from meetings.session import RoomSession
 
+log = logging.getLogger(__name__)
+
 TELL_EVERY = 5.0  # seconds
 STORE_EVERY = 4  # times as seldom
 KEPT = 7 * 86400  # seconds in Redis: a database that is away must come back within them
@@ -34,6 +38,7 @@ FIRST = 5.0  # seconds that a first report tells of
 LONGEST = 10.0  # seconds that any report does; after a longer pause nothing flowed in between
 WARN_AGAIN_AFTER = 60.0  # seconds
 AWAY = 2000  # sessions: the sweeper saves the others
+FOLD_TRIES = 3  # then the closed socket's sums stay by themselves
 
 Data = dict[str, Any]
 # What of a report teachers see.
@@ -137,6 +142,7 @@ class Monitor:
         if line is None:
             return None
         await self._store([line])
+        await self._fold(line)
         return line.session_id
 
     # --- what is told and stored ---
@@ -184,6 +190,24 @@ class Monitor:
             self.hub.hubs.complain(error)
             for line in lines:
                 line.stored = False
+
+    async def _fold(self, line: Line) -> None:
+        """Into the sums of the session's sockets that closed before, wherever they were."""
+        if not line.stored:
+            return
+        redis, key, field = self.hub.hubs.redis, room_key(self.hub.code, "quality"), f"{line.session_id}:"
+        fold = redis.register_script(scripts.FOLD)
+        try:
+            for _ in range(FOLD_TRIES):
+                before = await redis.hget(key, field) or b""
+                totals = msgspec.json.decode(before, type=Totals) if before else Totals()
+                totals.join(line.totals)
+                if await fold(keys=[key], args=[line.field, field, before, msgspec.json.encode(totals)]):
+                    return
+        except (RedisError, OSError) as error:
+            self.hub.hubs.complain(error)
+        except msgspec.DecodeError:
+            log.warning("Sums of a connection cannot be read: another version wrote them")
 
     async def close(self) -> None:
         if self._timer is not None:

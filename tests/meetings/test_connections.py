@@ -215,6 +215,25 @@ async def test_who_comes_back_by_another_process_has_one_summary_of_all(join, ma
     await tina.do("room:leave")
 
 
+async def test_a_line_that_breaks_again_and_again_leaves_one_sum_of_all(join, make_hubs, hubs, world):
+    tina = await join("tina")
+    others, session = make_hubs(), None
+    for turn in range(6):
+        again = {"session": session} if session else {}
+        sam = await join("sam", by=(hubs, others)[turn % 2], join=again)
+        session = sam.answer["session"]
+        await sam.do("stats:report", {**GOOD, "bytes_sent": 7})
+        await sam.close()
+    stored = await sync_to_async(plain().hgetall)(room_key(world.room.code, "quality"))
+    [only] = stored.values()
+    assert msgspec.json.decode(only, type=Totals).sent == 42
+    sam = await join("sam", join={"session": session})
+    await sam.do("room:leave")
+    await sync_to_async(save_connection_summaries)()
+    assert (await row()).bytes_sent == 42
+    await tina.do("room:leave")
+
+
 async def test_what_a_killed_process_had_stored_is_saved_by_the_sweeper_when_the_person_counts_as_lost(
     join, hubs, world, monkeypatch
 ):
