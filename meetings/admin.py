@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import QuerySet
+from django.forms import ModelForm
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from redis.exceptions import RedisError
 
 from classroom.models import number_of
+from meetings.eventlog import tell_from_a_page
 from meetings.models import Attendance, ChatMessage, ConnectionSummary, Participant, Room
 
 
@@ -52,6 +56,20 @@ class RoomAdmin(admin.ModelAdmin):
         """Not changed while a class runs, nor against its lesson."""
         settled = obj is not None and (obj.started_at is not None or obj.lesson is not None)
         return (*self.readonly_fields, "encrypted") if settled else self.readonly_fields
+
+    def save_model(self, request: HttpRequest, obj: Room, form: ModelForm[Room], change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and "mode" in form.changed_data:
+            transaction.on_commit(lambda: self._tell_mode(request, obj))
+
+    def _tell_mode(self, request: HttpRequest, room: Room) -> None:
+        """As when a host changes it in class: two who are there change over at once."""
+        try:
+            tell_from_a_page(room.code, "room:updated", {"settings": {"mode": room.mode}})
+        except RedisError:
+            self.message_user(
+                request, "Those who are in class keep the old mode: Redis did not answer.", messages.WARNING
+            )
 
     def view_on_site(self, room: Room) -> str:
         return room.get_absolute_url()

@@ -13,7 +13,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from meetings import scripts
-from meetings.redis_client import room_key
+from meetings.redis_client import plain, room_key
 
 ONCE_SECONDS = 3600  # how long the same message sent again is recognised
 LIMIT = 2000  # events in one reading
@@ -77,3 +77,12 @@ class EventLog:
         reply = await self._since(keys=[self._seq, self._log], args=[after, limit])
         pairs = zip(reply[1::2], reply[2::2], strict=True)
         return Missed(bool(reply[0]), [(int(seq), body.decode()) for seq, body in pairs])
+
+
+def tell_from_a_page(code: str, event: str, data: dict[str, Any]) -> None:
+    """An event for all in a room, from where there is no hub: numbered and kept, and found by the hubs within 2 s.
+
+    Raises RedisError. Call it after the database has committed.
+    """
+    keys = [room_key(code, "seq"), room_key(code, "log"), ""]
+    plain().register_script(scripts.PUBLISH)(keys=keys, args=[body_of(event, data), ONCE_SECONDS])

@@ -8,8 +8,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.urls import reverse
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from accounts.models import User
 from meetings.limits import SIGNALS
 from meetings.media import p2p, recording
 from meetings.media.messages import MAX_SDP
@@ -219,3 +222,21 @@ async def test_two_who_come_at_once_are_one_pair(come, another_web):
     assert told[0] == told[1]
     for person in people:
         assert await person.client.quiet("p2p:changed")
+
+
+async def test_a_mode_that_is_changed_in_the_admin_holds_at_once(two, client, world):
+    """For two who are in class as for who comes in later."""
+    tina, sam, _ = two
+    page = reverse("admin:meetings_room_change", args=[world.room.pk])
+
+    def change(mode: str) -> None:
+        client.force_login(User.objects.filter(is_superuser=True).first() or User.objects.create_superuser("root"))
+        form = client.get(page).context["adminform"].form
+        values = {name: form[name].value() for name in form.fields if form[name].value() is not None}
+        values = {name: value for name, value in values.items() if value is not False}
+        answer = client.post(page, {**values, "settings": json.dumps(form["settings"].initial), "mode": mode})
+        assert answer.status_code == 302, answer.context["adminform"].form.errors
+
+    await sync_to_async(change)("sfu")
+    assert (await tina.client.event("room:updated"))["settings"] == {"mode": "sfu"}
+    await ended(tina, sam, reason="mode")
