@@ -67,6 +67,12 @@ class Budget:
         self._began = now
         lane.sent = self.estimator.sent
 
+    def restart(self, now: float) -> None:
+        """Another path: what the one before carried, and what was lost on it, says nothing of it."""
+        self._narrow_at = None
+        if self.estimator is not None:
+            self._begin(now)
+
     def _give_up(self) -> None:
         self.estimator = self.transport.lane.sent = None
         self._deaf = True

@@ -51,6 +51,11 @@ class TransportFeedbackRecorder:
         if self._first_at is None:
             self._first_at = now
 
+    def restart(self) -> None:
+        """Tell nothing of what was sent until now and did not come: it was sent to where nobody is any more."""
+        self._arrivals.clear()
+        self._start = self._first_at = None
+
     @property
     def empty(self) -> bool:
         """Whether there is nothing to report."""

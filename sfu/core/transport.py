@@ -363,6 +363,18 @@ class Transport:
             self.is_shut = False
             self.agenda.starting.add(self)
 
+    def moved(self, now: float) -> None:
+        """The other side is at another address. What was on its way is lost, and tells nothing of the way there is now:
+
+        pictures begin anew both ways at once, and neither side takes those losses for a line that is too narrow.
+        """
+        self._feedback.restart()
+        self.budget.restart(now)
+        for consumer in self.consumers.values():
+            consumer.want_key_frame(now)
+        for producer in self.producers.values():
+            producer.want_key_frame(now)
+
     def start_consumers(self, now: float) -> None:
         for consumer in self.consumers.values():
             consumer.start(now)

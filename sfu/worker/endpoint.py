@@ -219,7 +219,7 @@ class Endpoint:
             self.dropped["replayed" if status in REPLAYED else "unauthentic"] += 1
             return
         if path is not link.path and link.ice.select(path.address):
-            link.follow_selected()
+            link.follow_selected(now)
         if is_rtcp:
             if ssrc not in transport.ssrcs:
                 transport.rtcp_ssrcs.add(ssrc)
@@ -283,7 +283,7 @@ class Endpoint:
                 if path is not None:  # the address speaks for another transport now
                     del path.link.paths[path.address]
                     path.link.ice.forget(path.address)
-                    path.link.follow_selected()
+                    path.link.follow_selected(now)
                 path = self.paths[key] = link.paths[address] = Path(link, key, address, connection)
                 if connection is not None:
                     connection.trust()
@@ -291,7 +291,7 @@ class Endpoint:
                 self._forget(link.paths[result.evicted])
             if result.retired_ufrag is not None:
                 self._by_ufrag.pop(result.retired_ufrag, None)
-            link.follow_selected()
+            link.follow_selected(now)
         elif result.error is not None:
             self.dropped[f"stun_{result.error}"] += 1
         else:
@@ -310,12 +310,13 @@ class Endpoint:
             path.connection.close()
 
     def forget_connection(self, connection: TcpConnection) -> None:
+        assert self._loop is not None
         self.strangers.discard(connection)
         path = self.paths.pop(connection, None)
         if path is not None:
             path.link.paths.pop(path.address, None)
             path.link.ice.forget(path.address)
-            path.link.follow_selected()
+            path.link.follow_selected(self._loop.time())
 
     def _fail(self, path: Path | None) -> None:
         """Our bug: its traceback is logged, and the peer whose packet met it is the only one to suffer."""

@@ -103,15 +103,17 @@ class Link:
 
     # --- ICE ---
 
-    def follow_selected(self) -> None:
+    def follow_selected(self, now: float) -> None:
         """ICE may have selected another address: send there from now on."""
         selected = self.ice.selected
         if selected is None:
             self.path = None
             self._shut()
             return
-        self.path = self.paths.get(selected)
+        before, self.path = self.path, self.paths.get(selected)
         self._open()
+        if before is not None and before is not self.path and self.outbound is not None:
+            self.transport.moved(now)
 
     def follow_pacer(self) -> None:
         """The lane has a pacer now, or has none any more. Nothing is sent for it that was not sent before."""
@@ -164,7 +166,7 @@ class Link:
             return
         self.dtls.receive(datagram, now)
         if self.path is not path and self.ice.select(path.address):
-            self.follow_selected()
+            self.follow_selected(now)
         self._after_dtls(now)
 
     def repeat_dtls(self, now: float) -> bool:

@@ -47,7 +47,7 @@ test("another network is acted upon at once, more of the same is not, and silenc
   assert.deepEqual(did.filter((each) => each === "moved"), []);
   network.type = "cellular";
   network.dispatchEvent(new Event("change"));
-  assert.ok(did.includes("wake") && did.includes("moved"));
+  assert.ok(did.includes('wake [{"moved":true}]') && did.includes("moved"));
   did.length = 0;
   watch.emit("stalled", undefined);
   assert.deepEqual(did, ['wake [{"suspect":true}]', "suspect"]);

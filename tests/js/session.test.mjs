@@ -157,6 +157,14 @@ test("a line that looks open but is dead is found when the page wakes up", async
   assert.equal(sockets.length, 2);
 });
 
+test("on another network a line that is dead is given up sooner", async () => {
+  await join();
+  session.wake({ moved: true });
+  mock.timers.tick(500);
+  await settle();
+  assert.equal(session.state, "reconnecting");
+});
+
 test("a page that wakes up while it waits for its next try tries at once", async () => {
   await join();
   newest().drop();

@@ -149,6 +149,17 @@ def test_a_line_that_carries_no_picture_loses_it_and_gets_it_back_when_it_is_wid
     assert sam.layers == [2]
 
 
+def test_another_line_is_not_judged_by_the_one_before(network: FakeNetwork) -> None:
+    sam = Viewer(network, "sam", [Camera(network, "tina")], 5e6)
+    sam.line.rate = 80e3
+    network.advance(15.0)
+    assert sam.layers == [None]
+    sam.line.rate = 5e6
+    sam.peer.transport.moved(network.now)
+    network.advance(2.0)
+    assert sam.layers == [2]
+
+
 def test_who_has_no_room_for_a_picture_does_not_make_its_sender_begin_anew_for_the_others(network: FakeNetwork) -> None:
     camera = Camera(network, "tina")
     sam = Viewer(network, "sam", [camera], 80e3)

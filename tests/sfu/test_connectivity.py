@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
+from sfu.core.rtcp import PictureLossIndication
 from sfu.protocol import InvalidRequest
 from tests.sfu.classroom import ROOM, Classroom
-from tests.sfu.peer import OpusSender
+from tests.sfu.peer import OpusSender, Vp8Sender
 from tests.waiting import until
 
 
@@ -104,6 +105,27 @@ async def test_media_follows_a_receiver_to_another_port(classroom: Classroom) ->
     await down.check()
     up.send_rtp(voice.packet())
     await down.until(lambda: len(down.rtp) == 2)
+
+
+async def test_at_another_address_pictures_begin_anew_at_once_both_ways(classroom: Classroom) -> None:
+    tina, sam = classroom.person("tina"), classroom.person("sam")
+    up, down = await tina.connect("send"), await sam.connect("recv")
+    sam.consume(tina.camera())
+    picture = Vp8Sender(1111)
+    for packet in picture.frame(3, key=True):
+        up.send_rtp(packet)
+    await down.packets(3)
+
+    def asked() -> int:
+        return sum(isinstance(packet, PictureLossIndication) for packet in up.rtcp)
+
+    for who in (down, up):
+        for packet in picture.frame(3, key=True):  # who had one just now is asked no sooner than half a second later
+            up.send_rtp(packet)
+        before = asked()
+        who.move()
+        await who.check()
+        await until(lambda before=before: asked() > before)
 
 
 def watching(classroom: Classroom, name: str) -> bool:

@@ -150,6 +150,16 @@ def test_a_leap_in_the_numbers_begins_anew():
     assert statuses(report) == [11 + MAX_LEAP]
 
 
+def test_of_what_was_sent_to_another_address_nothing_is_told():
+    recorder = TransportFeedbackRecorder(sender_ssrc=1)
+    recorder.received(7, 1.0)
+    recorder.restart()
+    assert drain(recorder, 2.0) == []
+    recorder.received(107, 3.0)
+    [report] = drain(recorder, 3.1)
+    assert (report.base_sequence, report.count) == (107, 1)
+
+
 def test_the_clock_may_be_of_any_size():
     recorder = TransportFeedbackRecorder(1)
     recorder.received(10, 40_000_000.0)

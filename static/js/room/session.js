@@ -24,6 +24,7 @@ export const TRANSITIONS = {
 
 const PROBE = 3000; // ms: many round trips of a bad line, and no long wait for somebody who is back
 const PROBE_SUSPECT = 1000; // ms: there is another sign that the line is dead, and coming back costs little
+const PROBE_MOVED = 500; // ms: the network is another, so that the socket is most likely dead
 
 /** Refusals of a join after which asking again changes nothing. */
 const FINAL_REFUSALS = new Set([
@@ -99,11 +100,12 @@ export class Session extends Emitter {
   /**
    * The network or the page came back: try now, and do not trust a line that looks open. One that died while nobody
    * looked can look so for minutes.
-   * @param {{suspect?: boolean}} [why]
+   * @param {{suspect?: boolean, moved?: boolean}} [why]
    */
-  wake({ suspect = false } = {}) {
+  wake({ suspect = false, moved = false } = {}) {
+    const timeout = moved ? PROBE_MOVED : suspect ? PROBE_SUSPECT : PROBE;
     if (!this.#connection.isOpen) this.#connection.retryNow();
-    else if (this.inClass) this.#connection.request("stats:report", {}, { timeout: suspect ? PROBE_SUSPECT : PROBE }).catch(() => {});
+    else if (this.inClass) this.#connection.request("stats:report", {}, { timeout }).catch(() => {});
   }
 
   /** The media worker went: the class goes on without pictures for a moment. */

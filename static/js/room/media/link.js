@@ -14,6 +14,7 @@ import { Emitter } from "../emitter.js";
  */
 
 const MOVES_APART = 2000; // ms: who changes from one network to another hears of it several times
+const SUSPECTED_FOR = 5000; // ms: a socket that breaks later than this after a silence has another reason
 const PATIENCE = 1000; // ms: "disconnected" often heals by itself within one consent check
 
 /** @extends {Emitter<LinkEvents>} */
@@ -26,9 +27,10 @@ export class MediaLink extends Emitter {
   #spoiled = false; // nothing more can be negotiated on it
   /** @type {Map<string, ReturnType<typeof setTimeout>>} by transport id */
   #restarts = new Map();
-  /** @type {Set<string>} ids of transports whose network has changed, or may have, and that could not be told so yet */
+  /** @type {Set<string>} ids of transports whose network has changed, and that could not be told so yet */
   #moved = new Set();
   #movedAt = -Infinity;
+  #suspectedAt = -Infinity;
 
   /**
    * @param {object} options
@@ -95,6 +97,7 @@ export class MediaLink extends Emitter {
 
   /** The socket is back: what could not be asked for meanwhile is asked for now. */
   heal() {
+    if (performance.now() - this.#suspectedAt < SUSPECTED_FOR) this.#allMoved();
     for (const transport of [this.send, this.recv]) {
       const lost = transport.connectionState === "failed" || transport.connectionState === "disconnected";
       if (lost || this.#moved.has(transport.id)) this.#restartLater(transport, 0, 0);
@@ -103,15 +106,20 @@ export class MediaLink extends Emitter {
 
   /** Nothing arrives. Should the socket turn out to be dead as well, the network was another, and heal() acts on it. */
   suspect() {
-    for (const transport of [this.send, this.recv]) this.#moved.add(transport.id);
+    this.#suspectedAt = performance.now();
   }
 
   /** There is another network under us. A path that looks well may be none any more, and the browser says so late. */
   moved() {
     if (this.#closed || performance.now() - this.#movedAt < MOVES_APART) return;
     this.#movedAt = performance.now();
-    this.suspect();
+    this.#allMoved();
     for (const transport of [this.send, this.recv]) this.#restartLater(transport, 0, 0);
+  }
+
+  #allMoved() {
+    this.#suspectedAt = -Infinity;
+    for (const transport of [this.send, this.recv]) this.#moved.add(transport.id);
   }
 
   close() {

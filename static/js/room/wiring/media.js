@@ -52,7 +52,7 @@ export function wireMedia({ room, session, connection, engine, watch, notices })
   });
 
   function networkChanged() {
-    session.wake();
+    session.wake({ moved: true });
     engine.link?.moved();
   }
 }
