@@ -15,6 +15,7 @@ from recordings import states, storage
 from recordings.models import Composition, Recording
 
 Sent = list[tuple[int, float]]
+SMALL = "360p"  # the first film of tests that take the fixture `small`
 CONTENT = bytes(range(256)) * 40
 
 
@@ -49,6 +50,12 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
     monkeypatch.setattr(tell_of_recording, "delay", lambda pk: None)
     monkeypatch.setattr("recordings.announce.people_in", lambda code: set())
     return tasks
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first film has a quarter of the pixels to draw: for tests that ask when and where there is one."""
+    monkeypatch.setattr("recordings.tasks.FIRST_QUALITY", SMALL)
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from recordings.composing.segments import Segments
 from recordings.models import Recording
 from tests.database import database_url
+from tests.recordings.conftest import SMALL
 
 
 def drawing(folder: Path) -> list[int]:
@@ -27,9 +29,26 @@ def drawing(folder: Path) -> list[int]:
 
 
 @contextlib.contextmanager
+def held_up(segments: Segments, number: int) -> Iterator[Path]:
+    """Who draws that segment comes no further than to open its file, a pipe that nobody reads -> the file."""
+    path = segments.pictures_path(number, SMALL)
+    unfinished = path.with_name(f".{path.name}.part")
+    segments.path.mkdir(exist_ok=True)
+    os.mkfifo(unfinished)
+    try:
+        yield unfinished
+    finally:
+        os.close(os.open(unfinished, os.O_RDONLY | os.O_NONBLOCK))
+        unfinished.unlink()
+
+
+@contextlib.contextmanager
 def task_running(task: str, recording: Recording, data: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that does one of `recordings.tasks` for this recording, as a Celery child does."""
-    code = f"import django; django.setup()\nfrom recordings import tasks\ntasks.{task}({recording.pk})"
+    """A process that does one of `recordings.tasks` for this recording, as a Celery child does; `small`."""
+    code = (
+        "import django; django.setup()\nfrom recordings import tasks\n"
+        f"tasks.FIRST_QUALITY = {SMALL!r}\ntasks.{task}({recording.pk})"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         env={

@@ -3,45 +3,51 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import av
 import pytest
 from django.db import connection
 from django.utils import timezone
 
 from recordings import states, storage, tasks
 from recordings.composing.compose import plan
+from recordings.composing.composition import SIZES, grid
 from recordings.composing.segments import Segments
-from recordings.models import FIRST_QUALITY, Composition, Recording
-from sfu.manifest import MANIFEST
+from recordings.models import Composition, Recording
 from tests.lectern import wait_until
-from tests.recordings.conftest import Sent
+from tests.recordings.conftest import SMALL, Sent
+from tests.recordings.film import Film
 from tests.recordings.growing import Growing
-from tests.recordings.processes import drawing, task_running
-from tests.recordings.synthetic import SyntheticClass, person
+from tests.recordings.processes import drawing, held_up, task_running
+from tests.recordings.synthetic import SyntheticClass
 
 State = Recording.State
 LENGTH = 52.0
+DEATHS = [(20.0, 23.0), (48.0, 50.0)]  # seconds: a media worker is killed, another one is there
 # Composing waits for everything else on the machine, and a busy one takes long over it.
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(400), pytest.mark.usefixtures("small")]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tina's class, in which media workers die without a word, and others go on in the same folder."""
     world = SyntheticClass(tmp_path_factory.mktemp("class") / "recording", LENGTH)
-    person(world, "Tina", 0.0, LENGTH, size=(160, 90))
+    borders = [0.0, *(moment for death in DEATHS for moment in death), LENGTH]
+    for number, (begin, end) in enumerate(zip(borders[::2], borders[1::2], strict=True)):
+        if number:
+            world.begin(begin, epoch=f"e{number + 1}")
+        world.join(begin, "Tina")
+        world.camera("Tina", begin, end, size=(160, 90), fps=5, ended=end == LENGTH)
+        world.microphone("Tina", begin, end, ended=end == LENGTH)
     return world.write()
 
 
 @pytest.fixture
 def growing(whole: Path, recording: Recording) -> Growing:
     growing = Growing(whole, recording.folder)
-    growing.until(50.0)
+    growing.until(47.5)
     return growing
 
 
@@ -50,14 +56,24 @@ def seen(recording: Recording) -> Recording:
     return recording
 
 
-def test_a_segment_is_composed_while_the_class_goes_on_and_the_rest_after_it(
-    recording: Recording, growing: Growing, sent: Sent
+def test_a_class_is_composed_while_it_goes_on_though_its_media_worker_and_its_composer_die(
+    recording: Recording, growing: Growing, places: Path, sent: Sent
 ) -> None:
     segments = Segments(recording.folder)
+    with held_up(segments, 0) as held, task_running("compose_while_recording", recording, places) as composer:
+        wait_until(lambda: drawing(held), within=200, what="composing has begun")
+        composer.send_signal(signal.SIGKILL)
+        composer.wait()
+    wait_until(lambda: not drawing(recording.folder), within=60, what="its helper has ended")
+    assert states.claim_along(recording.pk) is None, "its lease still runs"
+    assert states.LEASE + timedelta(seconds=tasks.ALONG_EVERY) < timedelta(seconds=60)
+    Recording.objects.filter(pk=recording.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+
     tasks.compose_while_recording(recording.pk)
     assert (seen(recording).state, recording.segments_done, recording.lease_until) == (State.RECORDING, 1, None)
-    first = segments.pictures_path(0, FIRST_QUALITY)
-    made = first.stat().st_mtime_ns
+    made = [segments.plan_path(0), segments.pictures_path(0, SMALL), segments.sound_path(0)]
+    before = [(path.stat().st_mtime_ns, path.read_bytes()) for path in made]
+    growing.until(DEATHS[1][1] + 0.5)  # the second worker dies, too, and a third one goes on
     tasks.compose_while_recording(recording.pk)
     assert seen(recording).segments_done == 1, "the class is not past the second"
 
@@ -65,11 +81,21 @@ def test_a_segment_is_composed_while_the_class_goes_on_and_the_rest_after_it(
     states.recorded(recording.pk)
     tasks.compose_recording(recording.pk)
     assert (seen(recording).state, recording.segments_done, recording.segments_total) == (State.READY, 2, 2)
-    assert first.stat().st_mtime_ns == made
-    path = storage.local_path(Composition.objects.get(recording=recording).key)
+    assert (recording.duration, recording.gap) == (timedelta(seconds=LENGTH), pytest.approx(3.0, abs=0.2))
+    assert [(path.stat().st_mtime_ns, path.read_bytes()) for path in made] == before
+    composition = Composition.objects.get(recording=recording)
+    assert composition.key == f"{recording.public_id}/{SMALL}.mp4"
+    path = storage.local_path(composition.key)
     assert path is not None
-    with av.open(str(path)) as film:
-        assert film.duration == pytest.approx(LENGTH * 1_000_000, abs=40_000)
+    film = Film(path)
+    assert film.duration == LENGTH
+    everybody = grid(1, SIZES[SMALL])[0]
+    for seconds in (1.0, 19.5, 24.5, 31.9, 32.1, 47.5, LENGTH - 0.2):
+        assert film.at(seconds).shows(everybody) == "Tina", seconds
+    for begin, end in ((1.0, 19.5), (23.5, 47.5), (50.5, LENGTH - 0.2)):
+        assert film.heard(begin, end) == {"Tina"}
+    for died, another in DEATHS:
+        assert film.heard(died + 0.3, another - 0.1) == set(), "nobody recorded then"
 
 
 def test_a_class_that_stops_meanwhile_is_left_to_who_composes_the_rest(
@@ -89,7 +115,7 @@ def test_a_class_that_stops_meanwhile_is_left_to_who_composes_the_rest(
     monkeypatch.setattr("recordings.composing.compose.compose_next", stops_meanwhile)
     tasks.compose_while_recording(recording.pk)
     assert (seen(recording).state, recording.segments_done) == (State.QUEUED, 0)
-    assert Segments(recording.folder).undone(FIRST_QUALITY) == [0], "planned is planned"
+    assert Segments(recording.folder).undone(SMALL) == [0], "planned is planned"
     assert states.claim(recording.pk) is not None
 
 
@@ -171,30 +197,3 @@ def test_a_helper_does_one_segment_and_then_lets_others_go_first(
     for _ in range(3):
         tasks.help_compose(recording.pk)
     assert again == [recording.pk] * 2
-
-
-@pytest.fixture
-def composer(recording: Recording, growing: Growing, places: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with task_running("compose_while_recording", recording, places) as process:
-        yield process
-
-
-def test_a_composer_killed_along_the_class_is_replaced_and_nothing_is_lost(
-    recording: Recording, growing: Growing, composer: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wait_until(lambda: drawing(recording.folder), within=200, what="composing has begun")
-    composer.send_signal(signal.SIGKILL)
-    composer.wait()
-    wait_until(lambda: not drawing(recording.folder), within=60, what="its helper has ended")
-    assert states.claim_along(recording.pk) is None, "its lease still runs"
-    assert states.LEASE + timedelta(seconds=tasks.ALONG_EVERY) < timedelta(seconds=60)
-    Recording.objects.filter(pk=recording.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
-    tasks.compose_while_recording(recording.pk)
-    assert seen(recording).segments_done == 1
-    growing.stop()
-    assert (recording.folder / MANIFEST).exists()
-    states.recorded(recording.pk)
-    tasks.compose_recording(recording.pk)
-    assert seen(recording).state == State.READY
-    assert recording.duration == timedelta(seconds=LENGTH)
-    assert Composition.objects.filter(recording=recording).count() == 1

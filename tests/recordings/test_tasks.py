@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,16 +23,16 @@ from recordings import finishing, states, storage, tasks
 from recordings.composing import compose as composing
 from recordings.composing.join import join
 from recordings.composing.segments import Segments
-from recordings.models import FIRST_QUALITY, Composition, Recording, Track
+from recordings.models import Composition, Recording, Track
 from sfu.manifest import LEASE, MANIFEST, read_manifest
 from tests.lectern import wait_until
 from tests.recordings.conftest import Sent
-from tests.recordings.processes import drawing, task_running
+from tests.recordings.processes import drawing, held_up, task_running
 from tests.recordings.synthetic import SyntheticClass, person
 
 State = Recording.State
 # Leases are renewed by a thread with a connection of its own, which sees nothing inside of a test's transaction.
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("small")]
 
 
 def synthetic(recording: Recording, length: float = 3.0, *, crashed: bool = False) -> Path:
@@ -68,33 +67,18 @@ def test_a_stopped_recording_is_composed_stored_and_verified_and_its_raw_tracks_
         assert storage.digest(file) == (composition.size, composition.sha256)
     with av.open(str(path)) as film:
         assert film.duration == pytest.approx(3_000_000, abs=40_000)
+    data = path.read_bytes()
+    assert 0 < data.index(b"moov") < data.index(b"mdat"), "its index stands in front: playback begins at once"
     assert {(track.name, track.kind) for track in Track.objects.filter(recording=recording)} == {
         ("Tina", "video"),
         ("Tina", "audio"),
     }
     assert len(list(folder.glob("*.rtpdump"))) == 2
+    tasks.compose_recording(recording.pk)  # the task comes twice
+    assert Composition.objects.get(recording=recording).created_at == composition.created_at
     tasks.make_outputs(recording.pk)
     assert seen(recording).outputs == Recording.Outputs.MADE
     assert sorted(path.name for path in folder.iterdir()) == [LEASE, MANIFEST, "timeline.jsonl"]
-
-
-def test_a_task_that_comes_twice_does_nothing_the_second_time(recording: Recording) -> None:
-    synthetic(recording)
-    states.recorded(recording.pk)
-    tasks.compose_recording(recording.pk)
-    made = Composition.objects.get(recording=recording)
-    tasks.compose_recording(recording.pk)
-    assert Composition.objects.get(recording=recording).created_at == made.created_at
-
-
-def test_an_index_stands_in_front_so_that_playback_begins_at_once(recording: Recording) -> None:
-    synthetic(recording)
-    states.recorded(recording.pk)
-    tasks.compose_recording(recording.pk)
-    path = storage.local_path(Composition.objects.get(recording=recording).key)
-    assert path is not None
-    data = path.read_bytes()
-    assert 0 < data.index(b"moov") < data.index(b"mdat")
 
 
 def test_a_failing_composition_is_tried_three_times_then_failed_and_its_tracks_are_kept(
@@ -198,44 +182,34 @@ def test_a_folder_that_a_worker_writes_in_is_left_alone_and_the_try_does_not_cou
     assert not (folder / MANIFEST).exists()
 
 
-@pytest.fixture
-def composer(recording: Recording, places: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that composes a class of two segments, as a Celery child does."""
-    synthetic(recording, length=48.0)
-    states.recorded(recording.pk)
-    with task_running("compose_recording", recording, places) as process:
-        yield process
-
-
 @pytest.mark.timeout(400)
 def test_a_composer_killed_in_the_middle_takes_its_helpers_along_and_another_finishes(
-    recording: Recording, composer: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+    recording: Recording, places: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = recording.folder
+    folder = synthetic(recording)
     segments = Segments(folder)
-    wait_until(lambda: seen(recording).segments_done == 1 and drawing(folder), within=200, what="composing has begun")
-    assert (recording.progress, recording.segments_total) == (50, 2)
-    first = segments.pictures_path(0, FIRST_QUALITY).stat()
-    composer.send_signal(signal.SIGKILL)
-    composer.wait()
+    states.recorded(recording.pk)
+    with held_up(segments, 0) as held, task_running("compose_recording", recording, places) as composer:
+        wait_until(lambda: drawing(held), within=200, what="composing has begun")
+        composer.send_signal(signal.SIGKILL)
+        composer.wait()
     wait_until(lambda: not drawing(folder), within=60, what="the helpers have ended")
+    assert (seen(recording).state, recording.segments_done, recording.segments_total) == (State.COMPOSING, 0, 1)
     assert states.take_from_the_dead(timezone.now()) == 0  # its lease still runs
     assert states.take_from_the_dead(timezone.now() + states.LEASE) == 1
-    assert segments.undone(FIRST_QUALITY) == [1], "what was done is kept"
+    done = segments.sound_path(0).stat()  # which is made before the pictures
     kept: list[float] = []
 
     def looked_at(*arguments: object) -> None:
-        kept.append(segments.pictures_path(0, FIRST_QUALITY).stat().st_mtime)
+        kept.append(segments.sound_path(0).stat().st_mtime)
         join(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("recordings.composing.join.join", looked_at)
     tasks.compose_recording(recording.pk)
     assert seen(recording).state == State.READY
-    assert recording.duration == timedelta(seconds=48)
-    assert kept == [first.st_mtime]
+    assert recording.duration == timedelta(seconds=3)
+    assert kept == [done.st_mtime], "what was done is kept"
     assert Composition.objects.filter(recording=recording).count() == 1
-    tasks.make_outputs(recording.pk)
-    assert not segments.path.exists()
 
 
 def test_a_composer_that_lost_its_lease_ends_without_a_trace(
