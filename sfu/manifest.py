@@ -9,8 +9,9 @@
 
 An rtpdump file begins with `#!rtpplay1.0 0.0.0.0/0\\n`, then the start as (seconds, microseconds, address, port,
 padding) `>IIIHH`, then records `>HHI`: length with this header, length of the RTP packet (0 for RTCP), milliseconds
-since the start. Video is recorded in the best layer, retransmissions as the originals they repair, so packets may be
-out of order, never twice. Sender reports stand in the log as RTCP and align one participant's tracks.
+since the start. Video is recorded in the layer that a composed picture can use, which changes at key frames
+(`sfu.core.film`), retransmissions as the originals they repair, so packets may be out of order, never twice. Sender
+reports stand in the log as RTCP and align one participant's tracks.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from sfu.core.burst import NO_SHIFT
 from sfu.core.codec import Reader, reader
 from sfu.core.feed import Feed
 from sfu.core.keyframes import NOT_BEFORE
-from sfu.core.layers import INACTIVE_AFTER, TOP, Layer
+from sfu.core.layers import INACTIVE_AFTER, TOP, Layer, Rung
 from sfu.core.layout import audio_level
 from sfu.core.listener import Listener
 from sfu.core.packet_cache import Packet
@@ -112,7 +112,7 @@ class Producer:
         self.feeds: dict[tuple[Layer, int], Feed] = {}  # by spatial layer and highest temporal one
         self.pipe_consumers: dict[Pipe, PipeConsumer] = {}  # on their way to other workers
         self.taps: list[Tap] = []
-        self.tap_listener = Listener(self)  # one for all recorders: the best layer that there is
+        self.tap_listener = Listener(self)  # one for all recorders: see `sfu.core.film`
         self.speakers = speakers  # of the room, for a voice: it is forwarded while it is among the loudest
         self.tap_feed: Feed | None = None  # of a voice: recorded is also what the room does not hear
         self._next_look = 0.0
@@ -330,6 +330,12 @@ class Producer:
         self.taps.append(tap)
         self.aim(self.tap_listener, now)
         self.want_key_frame(now)
+
+    def aim_taps(self, limit: Rung, now: float) -> None:
+        """`limit`: the best layer that is of use to them."""
+        if self.tap_listener.limit != limit:
+            self.tap_listener.limit = limit
+            self.aim(self.tap_listener, now)
 
     def remove_tap(self, tap: Tap) -> None:
         if tap in self.taps:

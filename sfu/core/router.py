@@ -15,6 +15,7 @@ from sfu.core import ortc
 from sfu.core.agenda import Agenda
 from sfu.core.capabilities import router_rtp_capabilities
 from sfu.core.consumer import Consumer
+from sfu.core.film import Spotlight, aim_taps
 from sfu.core.layout import DEPENDENCY_DESCRIPTOR_ID, MAX_MIDS, mid_text
 from sfu.core.peer import Peer
 from sfu.core.pipe import Pipe, Piped, PipeProducer
@@ -59,6 +60,7 @@ class Router:
         self.speakers = Speakers()
         self._loudest = loudest
         self._speaker: str | None = None  # as the taps were told
+        self.spotlight = Spotlight()
         self._new_id = new_id
         self._used_ssrcs: set[int] = set()
         self._next_mid = 0
@@ -298,6 +300,8 @@ class Router:
         if change.active != self._speaker:
             self._speaker = change.active
             self._tell_taps("speaker_changed", change.active)
+            self.spotlight.turn(change.active, now)
+            aim_taps(self, now)
 
     # --- consumers ---
 
@@ -386,7 +390,8 @@ class Router:
                 producer.add_tap(tap, now)
 
     def refresh_for_taps(self, now: float) -> None:
-        """Once in a while: see that each picture that is recorded has a key frame that is not old."""
+        """Once in a while: see that each picture is recorded in the layer of use, with a key frame that is not old."""
+        aim_taps(self, now)
         for producer in self.producers.values():
             producer.refresh_for_taps(now)
 
