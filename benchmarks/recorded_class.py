@@ -1,8 +1,11 @@
 """The folder of a recorded class of any length, as the media worker leaves it: real VP8 and Opus, sent over and over.
 
-Cameras and screen are what the classroom sends: 1280x720 and 30 frames a second at 1.5 Mbit/s; 1920x1080 and 5 frames a
-second of a page that is scrolled now and then. A person moves before a still wall, and the camera's sensor is noisy. A
-loop begins with a key frame, about as often as the recorder asks for one.
+Cameras and screen are what the classroom sends: 1280x720 and 30 frames a second at 1.5 Mbit/s, and the two smaller
+layers; 1920x1080 and 5 frames a second of a page that is scrolled now and then. A person moves before a still wall, and
+the camera's sensor is noisy. A loop begins with a key frame, about as often as the recorder asks for one.
+
+Of each camera the layer is recorded that the worker would record (`sfu.core.film`), as if SPOKEN people had spoken
+within its half minute all the time. Cameras in one layer are what browsers send that know no simulcast.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ import msgspec
 import numpy as np
 from av.packet import Packet
 
+from sfu.core.film import tile
+from sfu.core.layers import ENLARGED
 from sfu.manifest import LEASE, MANIFEST, TIMELINE, Joined, Manifest, Started, Stopped, TrackStarted
 from sfu.worker.rtpdump import append_rtcp, append_rtp, file_header
 from tests.recordings.synthetic import encode_opus, packetize_vp8, rtp, sender_report
@@ -36,6 +41,8 @@ class Look:
 
 
 CAMERA, SCREEN = Look(1280, 720, 30, 1_500_000), Look(1920, 1080, 5, 3_000_000)
+LAYERS = (Look(320, 180, 30, 150_000), Look(640, 360, 30, 500_000), CAMERA)
+SPOKEN = 2  # people: who teaches, and who asks
 
 
 @functools.cache
@@ -90,7 +97,7 @@ def clip(look: Look, count: int) -> list[bytes]:
     picture = screen_picture if look is SCREEN else camera_picture
     frames = []
     for number in range(count):
-        frame = av.VideoFrame.from_ndarray(picture(number), format="yuv420p")
+        frame = av.VideoFrame.from_ndarray(picture(number), format="yuv420p").reformat(look.width, look.height)
         frame.pts = number
         frames += [bytes(packet) for packet in encoder.encode(frame)]
     return frames + [bytes(packet) for packet in encoder.encode(None)]
@@ -108,10 +115,7 @@ class Medium:
 
     person: int
     source: str
-
-    @property
-    def look(self) -> Look:
-        return SCREEN if self.source == "screen" else CAMERA
+    look: Look  # of no use to a microphone
 
     @property
     def name(self) -> str:
@@ -133,12 +137,21 @@ class RecordedClass:
     cameras: int
     screen: bool
     seconds: float
+    layers: int = len(LAYERS)  # that each camera is sent in: 3 or 1
 
     @property
     def media(self) -> list[Medium]:
-        sources = ["microphone", "camera"]
-        shared = [Medium(0, "screen")] if self.screen else []
-        return [Medium(person, source) for person in range(self.cameras) for source in sources] + shared
+        shared = [Medium(0, "screen", SCREEN)] if self.screen else []
+        people = range(self.cameras)
+        return [Medium(one, source, self.look(one)) for one in people for source in ("microphone", "camera")] + shared
+
+    def look(self, person: int) -> Look:
+        """The layer of his camera that is recorded."""
+        if self.layers == 1 or person < SPOKEN:
+            return CAMERA
+        shown = tile(self.cameras, beside=self.screen)
+        assert shown.width is not None
+        return next(look for look in LAYERS if shown.width <= look.width * ENLARGED or look is CAMERA)
 
     def write(self, folder: Path) -> Path:
         folder.mkdir(parents=True)

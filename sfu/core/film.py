@@ -3,9 +3,9 @@
 Decoding is most of the work of composing. Of 25 people in a film of 1920x1080 each has a tile of 384 pixels; to decode
 1280x720 for it takes sixteen times as long as what is to be seen takes.
 
-Layouts are the composer's (`recordings.composing.composition`), and may change at any moment. So a camera is recorded as
-large as any of them shows it, the best layer of whoever may be shown large. That is the speaker, and he is large only
-after a second in which he went on: his key frame is there by then.
+Layouts are the composer's (`recordings.composing.composition`), and may change at any moment. So a camera is recorded
+as large as any of them shows it, in the best layer of whoever may be shown large. That is the speaker, and he is large
+only after a second in which he went on: his key frame is there by then.
 """
 
 from __future__ import annotations

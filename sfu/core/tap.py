@@ -32,8 +32,8 @@ class Tap(Protocol):
         """Who holds the floor from now on; None: nobody."""
 
     def rtp(self, producer_id: str, packet: memoryview, now: float) -> None:
-        """One packet of the layer of use (`sfu.core.film`), numbered as a consumer would see it. `packet` is valid during
-        the call only."""
+        """One packet of the layer of use (`sfu.core.film`), numbered as a consumer would see it. `packet` is valid
+        during the call only."""
 
     def sender_report(self, producer_id: str, report: bytes) -> None:
         """An RTCP sender report whose RTP timestamp is in the numbering of `rtp`."""

@@ -1,4 +1,4 @@
-"""Recorders get of each camera what the film can show: small tiles from small layers, whoever may be large from the best."""
+"""Recorders get of each camera what the film can show: of whoever may be large the best layer, of others small ones."""
 
 from __future__ import annotations
 
