@@ -146,6 +146,11 @@ class Recording(models.Model):
         return self.state in UNFINISHED
 
     @property
+    def gets_more(self) -> bool:
+        """It can be watched, and other files of it are still being made."""
+        return self.state == self.State.READY and self.outputs in (self.Outputs.WAITING, self.Outputs.MAKING)
+
+    @property
     def films(self) -> list[Composition]:
         """What there is to download and to play as one file, the best for every browser first."""
         made = [composition for composition in self.compositions.all() if composition.quality]

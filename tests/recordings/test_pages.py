@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,6 +149,27 @@ def test_a_ready_recording_has_a_player(ready: Recording, client_of: ClientOf) -
     part = client_of("sam").get(page("state", ready)).content.decode()
     assert f'src="{page("watch", ready, "720p")}"' in part
     assert "hx-get" not in part
+
+
+@pytest.mark.parametrize(
+    ("outputs", "asks_again"), [("waiting", True), ("making", True), ("made", False), ("failed", False)]
+)
+def test_while_more_is_made_of_it_the_page_asks_for_what_there_is_and_leaves_the_player_alone(
+    ready: Recording, places: Path, client_of: ClientOf, outputs: str, asks_again: bool
+) -> None:
+    Recording.objects.filter(pk=ready.pk).update(outputs=outputs)
+    part = client_of("tina").get(page("state", ready)).content.decode()
+    player, facts = part.split('<dl class="facts" id="recording-facts"')
+    assert "hx-get" not in player
+    assert (f'hx-get="{page("state", ready)}"' in facts) == asks_again
+    assert "WebM" not in facts
+    made = places / "made.webm"
+    made.write_bytes(CONTENT)
+    Composition.objects.note(ready.pk, "720p.webm", storage.store(made, storage.key(ready.public_id, "720p.webm")))
+    assert (
+        'Download<span class="visually-hidden"> 720p WebM'
+        in client_of("tina").get(page("state", ready)).content.decode()
+    )
 
 
 def test_teachers_see_why_it_failed_and_retry_and_students_do_not(
