@@ -30,6 +30,8 @@ from sfu.manifest import (
     Joined,
     Left,
     Manifest,
+    Paused,
+    Resumed,
     Started,
     Stopped,
     TrackEnded,
@@ -276,6 +278,7 @@ class SyntheticClass:
     entries: list[ENTRIES] = field(default_factory=list)
     epoch: str = "e1"
     made: int = 0
+    rests: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
@@ -288,6 +291,15 @@ class SyntheticClass:
     def begin(self, at: float, epoch: str = "e1") -> None:
         self.epoch = epoch
         self.note(Started(at=at, recording=self.folder.name, room=self.room, epoch=epoch))
+
+    def rest(self, begin: float, end: float) -> None:
+        """The recording is paused, for tracks that are made after this: nothing is written, then key frames come."""
+        self.rests.append((begin, end))
+        self.note(Paused(at=begin))
+        self.note(Resumed(at=end))
+
+    def _log(self, records: Iterable[tuple[float, bytes, bool]]) -> bytes:
+        return rtpdump(one for one in records if not any(begin <= one[0] < end for begin, end in self.rests))
 
     def join(self, at: float, name: str) -> None:
         self.note(Joined(at=at, peer=f"p-{name}", name=name))
@@ -340,7 +352,7 @@ class SyntheticClass:
         pauses = list(pauses)
         times = [begin + index / fps for index in range(round((end - begin) * fps))]
         times = [at for at in times if not any(first <= at < last for first, last in pauses)]
-        keys = [*keys, *(last for _, last in pauses)]
+        keys = [*keys, *(last for _, last in (*pauses, *self.rests))]
         runs: list[tuple[tuple[int, int], list[float]]] = []
         for at in times:
             wanted = sizes(at) if sizes else size
@@ -364,7 +376,7 @@ class SyntheticClass:
                     number += 1
         if reports:
             records += self._reports(begin, end, delay, skew, 90000, first_timestamp)
-        path.write_bytes(rtpdump(records))
+        path.write_bytes(self._log(records))
         for first, last in pauses:
             self.note(TrackPaused(at=first + delay, producer_id=producer_id))
             self.note(TrackResumed(at=last + delay - 0.05, producer_id=producer_id))
@@ -392,7 +404,7 @@ class SyntheticClass:
             records.append((at + delay, packet, False))
         if reports:
             records += self._reports(begin, end, delay, skew, round(48000 * (1 + drift)), first_timestamp)
-        path.write_bytes(rtpdump(records))
+        path.write_bytes(self._log(records))
         if ended:
             self.note(TrackEnded(at=end + delay, producer_id=producer_id))
         return producer_id
