@@ -143,6 +143,7 @@ def multivariant(pictures: Sequence[Rendition], sound: Rendition) -> str:
 def dash(pictures: Sequence[Rendition], sound: Rendition, began: float, window: int) -> str:
     """A manifest over the same segments. All of them lie in one period, since their time goes on over a restart."""
     sets = [_adaptation("video", pictures), _adaptation("audio", [sound])]
+    now = clock(_end(sound, began))
     of_now = (
         f'minimumUpdatePeriod="PT{SEGMENT:.0f}S" timeShiftBufferDepth="PT{window}S" '
         f'suggestedPresentationDelay="PT{HOLD_BACK:.0f}S"'
@@ -150,9 +151,11 @@ def dash(pictures: Sequence[Rendition], sound: Rendition, began: float, window: 
     return (
         '<?xml version="1.0" encoding="utf-8"?>\n'
         '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-live:2011" type="dynamic" '
-        f'availabilityStartTime="{clock(began)}" publishTime="{clock(_end(sound, began))}" '
+        f'availabilityStartTime="{clock(began)}" publishTime="{now}" '
         f'minBufferTime="PT2S" maxSegmentDuration="PT2S"{"" if sound.ended else " " + of_now}>\n'
-        '<Period id="0" start="PT0S">\n' + "".join(sets) + "</Period>\n</MPD>\n"
+        '<Period id="0" start="PT0S">\n' + "".join(sets) + "</Period>\n"
+        # Else players go by the viewer's clock, or ask a server somewhere what time it is.
+        f'<UTCTiming schemeIdUri="urn:mpeg:dash:utc:direct:2014" value="{now}"/>\n</MPD>\n'
     )
 
 

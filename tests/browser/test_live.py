@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import re
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from recordings.programs import ffmpeg_program
 from tests.browser.person import Person
 from tests.lectern import Lectern, wait_until
 
@@ -110,6 +112,29 @@ def outside(person: MakePerson, lectern: Lectern, address: str) -> Person:
     return one
 
 
+def plays_by_dash(address: str) -> None:
+    """FFmpeg's player of DASH, which shares no code with us, gets two seconds of both qualities and the sound."""
+    command = [
+        ffmpeg_program(),
+        "-v",
+        "error",
+        "-i",
+        f"{address}live.mpd",
+        "-map",
+        "0",
+        "-t",
+        "2",
+        "-f",
+        "framemd5",
+        "-",
+    ]
+    played = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert (played.returncode, played.stderr) == (0, "")
+    frames = [line.partition(",")[0] for line in played.stdout.splitlines() if not line.startswith("#")]
+    assert [frames.count(stream) for stream in "01"] == [60, 60]
+    assert frames.count("2") >= 90  # of 1024 samples each
+
+
 @pytest.mark.timeout(300)
 def test_a_class_is_watched_live_by_people_outside(person: MakePerson, lectern: Lectern) -> None:
     teacher, student = person("teacher", 0), person("student1", 1)
@@ -123,6 +148,7 @@ def test_a_class_is_watched_live_by_people_outside(person: MakePerson, lectern: 
     page = outsider.page
     wait_until(lambda: shows(page, teacher), within=60, what="the picture of the stream")
     expect(outsider.testid("live-viewers")).to_have_text(re.compile(r"1 viewer"), timeout=30_000)
+    plays_by_dash(lectern.url.rstrip("/") + address)
     expect(outsider.testid("live-input")).to_have_count(0)
 
     # Of the course: reads and writes the class's chat.

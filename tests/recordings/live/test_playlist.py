@@ -141,6 +141,8 @@ def test_dash_tells_of_the_same_segments(tmp_path: Path) -> None:
     manifest = ET.fromstring((tmp_path / "live.mpd").read_text())  # noqa: S314  of our own making
     assert manifest.get("type") == "dynamic"
     assert manifest.get("availabilityStartTime") == playlist.clock(BEGAN)
+    timing = manifest.find("d:UTCTiming", space)
+    assert timing.get("value") == manifest.get("publishTime") == playlist.clock(BEGAN + 8)  # what there is ends there
     names = [one.get("id") for one in manifest.iterfind(".//d:Representation", space)]
     assert names == ["720p", "360p", SOUND]
     template = manifest.find(".//d:SegmentTemplate", space)
