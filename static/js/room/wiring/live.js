@@ -41,14 +41,11 @@ export function wireLive({
     request("stream:stop", {}).catch((error) => notices.show({ key: "live", level: "warning", title: error.message || "The stream could not be stopped" }));
   }
 
-  /** @param {import('../types.js').Stream} now */
-  const wordsOf = (now) => `It is shown to ${WHO[now.access]}, with who speaks, screens, names and voices.`;
-
   /** Who did not start it can leave. @param {import('../types.js').Stream} now */
   function tell(now) {
     if (told === now.stream_id) return;
     told = now.stream_id;
-    const text = wordsOf(now);
+    const text = `It is shown to ${WHO[now.access]}, with who speaks, screens, names and voices.`;
     const leave = { label: "Leave the class", run: () => void session.leave() };
     notices.show({ key: "live", title: "This class is live", text, ...(room.can.has("stream") ? {} : { stays: true, actions: [leave] }) });
   }
@@ -80,7 +77,8 @@ export function wireLive({
     async agreed() {
       if (!stream || told === stream.stream_id) return;
       told = stream.stream_id;
-      if ((await question.ask(wordsOf(stream))) === "leave") void session.leave();
+      const text = `It is shown to ${WHO[stream.access]}. Your name, voice, camera, screen and messages can be in it. Nothing of yours is sent before you continue.`;
+      if ((await question.ask(text)) === "leave") void session.leave();
     },
 
     open() {
