@@ -139,7 +139,7 @@ async def test_nobody_notices(
             except BlockingIOError:
                 continue
     assert drawn <= MAX_AMPLIFICATION * spent
-    assert (await siege.dropped())[counted] >= 50, "it did arrive"
+    assert (await siege.dropped())[counted] >= 40, "it did arrive"  # of checks the worker looks at 50, the victim's too
 
 
 async def test_hellos_and_junk_from_elsewhere_do_not_keep_anybody_out(siege: Siege, victim: Mallory) -> None:
