@@ -20,6 +20,9 @@ CHROMIUM_ARGUMENTS = [
     "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
     "--autoplay-policy=no-user-gesture-required", "--allow-loopback-in-peer-connection",
 ]  # fmt: skip
+# A browser hides its addresses behind names of multicast DNS from pages that may not use a camera. The made-up cameras
+# of these tests need no permission, and a test's machine may have no multicast.
+PLAIN_ADDRESSES = "--disable-features=WebRtcHideLocalIpsWithMdns"
 FIREFOX_PREFS = {
     "media.navigator.streams.fake": True,
     "media.navigator.permission.disabled": True,

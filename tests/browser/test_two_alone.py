@@ -9,16 +9,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Playwright, expect
 
-from tests.browser.conftest import CHROMIUM_ARGUMENTS, executable
+from tests.browser.conftest import CHROMIUM_ARGUMENTS, PLAIN_ADDRESSES, executable
 from tests.browser.person import Person
-from tests.lectern import wait_until
+from tests.lectern import Lectern, wait_until
 
 MakePerson = Callable[..., Person]
 GAP = 1000  # ms: the longest that a picture may stand still while its path changes
-
-# A browser hides its addresses behind names of multicast DNS from pages that may not use a camera. The made-up cameras
-# of these tests need no permission, and a test's machine may have no multicast.
-PLAIN_ADDRESSES = "--disable-features=WebRtcHideLocalIpsWithMdns"
 
 WATCH_FRAMES = """(id) => {
   const video = document.querySelector(`[data-testid="tile"][data-participant-id="${id}"][data-source="camera"] video`);
@@ -117,8 +113,13 @@ def longest_gap(viewer: Person) -> float:
     return float(viewer.page.evaluate(LONGEST_GAP))
 
 
+def has_another_worker(one: Person, epochs: set[str]) -> bool:
+    state = one.page.evaluate("lectern.state()")
+    return state["media"] == "up" and state["epoch"] not in epochs
+
+
 def test_two_are_connected_directly_until_a_third_comes_and_again_when_he_is_gone(
-    two: tuple[Person, Person], person: MakePerson, browser: Browser
+    two: tuple[Person, Person], person: MakePerson, browser: Browser, lectern: Lectern
 ) -> None:
     teacher, student = two
     student.wait_to_hear(teacher)
@@ -134,6 +135,21 @@ def test_two_are_connected_directly_until_a_third_comes_and_again_when_he_is_gon
     expect(student.testid("toggle-mic")).to_have_attribute("aria-pressed", "false")
     student.testid("toggle-mic").click()
     teacher.wait_to_hear(student)
+    assert are_direct(teacher, student)
+
+    # The worker dies: they do not notice, and whoever comes in later finds them.
+    watch_frames((teacher, student), (student, teacher))
+    epochs = {one.page.evaluate("lectern.state().epoch") for one in two}
+    lectern.kill("-m sfu")
+    for one in two:
+        wait_until(lambda one=one: has_another_worker(one, epochs), within=15, what="media by another worker")
+    assert are_direct(teacher, student)
+    for one, other in ((teacher, student), (student, teacher)):
+        wait_until(lambda one=one: len(one.stats()) == 4, within=10, what="all producers and consumers being made anew")
+        assert one.sees(other)
+        one.wait_to_hear(other)
+        print(f"longest gap of {one.username} at the worker's death: {longest_gap(one):.0f} ms")
+        assert longest_gap(one) < GAP, f"{one.username}'s picture stood still"
     assert are_direct(teacher, student)
 
     watch_frames((teacher, student), (student, teacher))

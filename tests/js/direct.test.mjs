@@ -266,6 +266,16 @@ test("a path that falls silent is left within half a second, and the server is t
   assert.equal(sam.sender.resting, false);
 });
 
+test("what the worker brings while a path is only suspected is shown in the moment in which it is given up", async () => {
+  await connected();
+  for (const source of ["camera", "microphone"]) sam.receiver.byWorker.set(`tina-${source}`, 40);
+  await later(400, { flows: false });
+  assert.equal(sam.direct.state, "direct");
+  for (const source of ["camera", "microphone"]) sam.receiver.byWorker.set(`tina-${source}`, 41);
+  await later(100, { flows: false });
+  assert.deepEqual([sam.direct.state, sam.shown], ["returning", []]);
+});
+
 test("silence of one who sends nothing is no broken path", async () => {
   await connected();
   for (const producer of sam.receiver.wanted) producer.paused = true;
@@ -320,11 +330,17 @@ test("a signal that comes before the news of its pair is kept for it", async () 
   assert.equal(tina.direct.state, "direct");
 });
 
-test("when the worker's link is built anew the direct one ends, and is not made again for the same pair", async () => {
+test("the worker's death is not noticed by what goes directly, and ends what only begins to", async () => {
   await connected();
+  const { shown } = sam;
   sam.direct.mediaGone();
-  assert.deepEqual([sam.direct.state, sam.shown, sam.failures().length], ["off", [], 1]);
-  sam.told("pair-1");
+  assert.deepEqual([sam.direct.state, sam.shown, sam.failures().length], ["direct", shown, 0]);
+  assert.equal(sam.direct.partner, "tina");
+  sam.told(null);
+  sam.told("pair-2");
+  sam.direct.mediaGone();
+  assert.deepEqual([sam.direct.state, sam.direct.partner, sam.shown, sam.failures().length], ["off", "", [], 1]);
+  sam.told("pair-2");
   assert.equal(sam.direct.state, "off");
 });
 

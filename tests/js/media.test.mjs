@@ -504,6 +504,29 @@ test("what comes past the worker is shown in place of the consumer, and not at a
   assert.equal(server.of("consumer:close").length, 0);
 });
 
+test("what comes directly is shown on while the worker's link is built anew, also under another id, and is consumed again", async () => {
+  await inClass();
+  await enough(() => engine.receiver.received.length === 2, "both streams");
+  const direct = { track: track("video") };
+  engine.receiver.divert("tina-camera", direct);
+  const shown = [];
+  const gone = [];
+  engine.receiver.on("track", ({ producer, track: one }) => shown.push([producer.producer_id, one]));
+  engine.receiver.on("gone", ({ producer }) => gone.push(producer.producer_id));
+  engine.receiver.on("consumed", ({ producer }) => producer.kind === "video" && engine.receiver.divert(producer.producer_id, direct));
+  engine.receiver.detach();
+  assert.deepEqual(gone, ["tina-microphone"]);
+  engine.receiver.want([{ ...theirs("camera"), producer_id: "tina-camera-2", paused: true }]);
+  assert.deepEqual([shown, gone], [[["tina-camera-2", direct.track]], ["tina-microphone", "tina-camera"]]);
+  assert.equal(direct.track.enabled, false, "muted since");
+  await engine.restart({ epoch: "next" }, { private: false });
+  await enough(() => engine.receiver.entry("tina-camera-2")?.direct === direct, "consuming it");
+  engine.receiver.detach();
+  engine.receiver.attach(engine.link);
+  await enough(() => !engine.receiver.entry("tina-camera-2").consumer.closed, "consuming it once more");
+  assert.equal(shown.at(-1)[1], direct.track);
+});
+
 test("another network restarts ICE at once on paths that still look well, and not twice for one change", async () => {
   await inClass();
   const { link } = engine;
@@ -522,4 +545,15 @@ test("a suspicion restarts nothing by itself, but with the socket that comes bac
   assert.equal(server.of("transport:restart_ice").length, 0);
   await engine.joined(joinAnswer(alive()));
   await enough(() => server.of("transport:restart_ice").length === 2, "restarting");
+});
+
+test("a silence of a while ago does not make a socket's break another network", async () => {
+  await inClass();
+  engine.link.suspect();
+  const now = performance.now();
+  mock.method(performance, "now", () => now + 6000);
+  await engine.joined(joinAnswer(alive()));
+  for (let turn = 0; turn < 5; turn++) await settle();
+  mock.restoreAll();
+  assert.equal(server.of("transport:restart_ice").length, 0);
 });

@@ -15,10 +15,10 @@ let room, watch, engine, did;
 beforeEach(() => {
   did = [];
   const say = (what) => (...details) => void did.push(details.length ? `${what} ${JSON.stringify(details)}` : what);
-  room = Object.assign(new Emitter(), { forgetProducers: say("forget") });
+  room = Object.assign(new Emitter(), { forgetProducers: say("forget"), forgetFormer: say("forget former") });
   watch = new Emitter();
   engine = Object.assign(new Emitter(), {
-    state: "up", encryption: new Emitter(), restart: async () => say("restart")(), pair: say("pair"), direct: { signal: say("signal") },
+    state: "up", encryption: new Emitter(), restart: async () => say("restart")(), pair: say("pair"), direct: { signal: say("signal"), partner: "tina" },
     link: { moved: say("moved"), suspect: say("suspect") }, receiver: { closed: say("closed"), layers: say("layers") },
   });
   const session = { mediaRestarting: say("restarting"), mediaBack: say("back"), wake: say("wake") };
@@ -29,7 +29,7 @@ beforeEach(() => {
 test("a new worker is gone over to: a restart that all are told forgets what they sent, one's own does not", async () => {
   room.emit("event", { event: "media:restart", data: {}, seq: 7 });
   await settle();
-  assert.deepEqual(did.splice(0), ["forget", "restarting", "restart", "back"]);
+  assert.deepEqual(did.splice(0), ['forget ["tina"]', "restarting", "restart", "back"]);
   room.emit("event", { event: "media:restart", data: {} });
   await settle();
   assert.deepEqual(did, ["restarting", "restart", "back"]);

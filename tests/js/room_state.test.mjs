@@ -44,6 +44,18 @@ test("who leaves takes streams and hand along", () => {
   assert.equal(room.handOf("tina"), 0);
 });
 
+test("another worker voids all ids; whose media come directly keeps his until he has others, or is known to send no more", () => {
+  const direct = [producer("p1", "tina"), producer("p2", "tina", "microphone")];
+  for (const each of [...direct, producer("p3", "mei")]) room.apply("new-producer", each);
+  room.forgetProducers("tina");
+  assert.deepEqual(room.producers, direct.map((each) => ({ ...each, former: true })));
+  room.apply("new-producer", producer("p4", "tina"));
+  room.apply("new-producer", producer("p5", "mei"));
+  assert.deepEqual(room.producers.map((each) => each.producer_id), ["p2", "p4", "p5"]);
+  room.forgetFormer();
+  assert.deepEqual(room.producers.map((each) => each.producer_id), ["p4", "p5"]);
+});
+
 test("who reconnects is away, not gone", () => {
   room.apply("new-producer", producer("p1", "tina"));
   room.apply("participant:updated", { participants: [{ participant_id: "tina", connected: false }] });

@@ -12,7 +12,8 @@
         sam.link.set(up={"loss": 0.2}, udp=False)     # UDP does not get through any more
         sam.link.set(connected=False)                 # a blackout
         sam.link.rebind()                             # a NAT on the way gives his UDP another port (and address)
-        sam.move()                                    # another network: his machine has another address
+        network.part()                                # from one client to another nothing gets through any more
+    sam.move()                                    # another network: his machine has another address
         sam.link.stats()["down"]                      # what was carried, lost, and how long it waited (seconds)
 
 Addresses: the server's are SERVER (10.77.0.1 and fd77::1) for everybody, whatever listens on all addresses is reached

@@ -118,8 +118,7 @@ class Network:
         self.server = Namespace()
         self.clients: list[Client] = []
         self.server.ip(f"address add {SERVER}/32 dev lo", f"address add {SERVER_IPV6}/128 dev lo nodad")
-        for family in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
-            self.server.write(family, 1)
+        self._forward(1)
 
     def __enter__(self) -> Network:
         self.server.__enter__()
@@ -130,6 +129,14 @@ class Network:
         for client in self.clients:
             client.close()
         self.server.close()
+
+    def part(self) -> None:
+        """Clients do not reach each other any more; the server they do."""
+        self._forward(0)
+
+    def _forward(self, value: int) -> None:
+        for family in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+            self.server.write(family, value)
 
     def client(self, **conditions: Any) -> Client:
         """Another machine, behind a link as `Link.set` describes it."""

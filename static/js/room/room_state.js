@@ -150,9 +150,21 @@ export class RoomState extends Emitter {
     this.emit("event", { event, data, seq });
   }
 
-  /** All ids of the worker's last epoch are void. */
-  forgetProducers() {
-    this.#producers.clear();
+  /**
+   * All ids of the worker's last epoch are void.
+   * @param {string} [but] a participant whose media do not come by the worker: his go on, until those under new ids come
+   */
+  forgetProducers(but = "") {
+    for (const [id, producer] of this.#producers) {
+      if (producer.participant_id === but) this.#producers.set(id, { ...producer, former: true });
+      else this.#producers.delete(id);
+    }
+    this.emit("producers", undefined);
+  }
+
+  /** What has not come under a new id by now was switched off meanwhile. */
+  forgetFormer() {
+    for (const { former, producer_id: id } of this.producers) if (former) this.#producers.delete(id);
     this.emit("producers", undefined);
   }
 
@@ -243,6 +255,8 @@ export class RoomState extends Emitter {
   /** @param {any} data */
   producerAdded(data) {
     const { producer_id, participant_id, kind, source, paused } = data;
+    const before = this.producerOf(participant_id, source);
+    if (before?.former) this.#producers.delete(before.producer_id);
     this.#producers.set(producer_id, { producer_id, participant_id, kind, source, paused: Boolean(paused) });
     this.emit("producers", undefined);
   }

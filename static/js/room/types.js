@@ -12,6 +12,7 @@
  * @property {Kind} kind
  * @property {Source} source
  * @property {boolean} paused
+ * @property {boolean} [former] its id is of a worker that is gone, and it still comes past the worker
  *
  * @typedef {object} Participant
  * @property {string} participant_id

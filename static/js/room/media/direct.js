@@ -50,7 +50,7 @@ export class Direct {
   #theyShow = false;
   /** @type {{bytes: number, at: number}} */
   #flow = { bytes: 0, at: 0 };
-  /** @type {Map<string, number>} by producer id: what had come by the worker when we began to return */
+  /** @type {Map<string, number>} by producer id: what had come by the worker when we began to return, or to suspect that we shall */
   #before = new Map();
   /** @type {string} */
   #toldLooks = "";
@@ -90,6 +90,11 @@ export class Direct {
     return this.#state;
   }
 
+  /** Whose media come directly at the moment, and only so; "" for nobody's. */
+  get partner() {
+    return this.#state === "direct" ? this.#other : "";
+  }
+
   /** The server decided who is connected directly. @param {Pair} pair @param {{self: string, iceServers: RTCIceServer[]}} about */
   changed({ pair, participants }, { self, iceServers }) {
     if (pair === this.#pair) return;
@@ -117,8 +122,12 @@ export class Direct {
     else this.#early = [...this.#early.slice(1 - EARLY), { pair, signal: { description, candidate } }];
   }
 
-  /** Nothing can be shown or sent without the worker's producers and consumers: they are made anew, this is not. */
+  /**
+   * The worker is gone with its producers and consumers. What goes directly does not notice; but where the worker is still
+   * needed beside it, or again, the two stay with the worker.
+   */
   mediaGone() {
+    if (this.#state === "direct") return;
     if (this.#link && this.#pair) this.#tellFailed(this.#pair);
     this.#end();
   }
@@ -164,12 +173,13 @@ export class Direct {
     this.#looking = true;
     try {
       const stats = await link.getStats();
-      const here = this.#state === "returning" ? await this.#receiver.arrived() : null;
+      const suspicious = this.#state === "direct" && this.#now() - this.#flow.at >= SUSPECT;
+      const here = suspicious || this.#state === "returning" ? await this.#receiver.arrived() : null;
       if (link !== this.#link) return;
       this.#numbers.take(this.#other, stats);
       if (this.#state === "connecting") this.#lookConnecting(link);
-      else if (this.#state === "direct") this.#lookDirect(link);
-      else if (here) this.#lookReturning(link, here);
+      else if (this.#state === "direct") this.#lookDirect(link, here);
+      if (this.#state === "returning" && here) this.#lookReturning(link, here);
     } finally {
       this.#looking = false;
     }
@@ -187,8 +197,8 @@ export class Direct {
     } else if (this.#now() - this.#since > CONNECT_WITHIN) this.#fail();
   }
 
-  /** @param {DirectLink} link */
-  #lookDirect(link) {
+  /** @param {DirectLink} link @param {Map<string, number> | null} here what has come by the worker, where that is of interest */
+  #lookDirect(link, here) {
     this.#tellLooks(link);
     // A still screen sends nothing for seconds; voices and cameras never stop.
     const steady = (this.#expected() ?? []).filter(({ producer }) => producer.source === "microphone" || producer.source === "camera");
@@ -196,6 +206,8 @@ export class Direct {
     const now = this.#now();
     if (bytes !== this.#flow.bytes || !steady.length) this.#flow = { bytes, at: now };
     const silent = now - this.#flow.at;
+    if (silent < SUSPECT) this.#before.clear();
+    else if (here && !this.#before.size) this.#before = here;
     if (silent >= STALLED) this.#fail();
     else this.#sender.rest(this.#theyShow && silent < SUSPECT);
   }
@@ -278,7 +290,9 @@ export class Direct {
 
   #fail() {
     if (this.#pair) this.#tellFailed(this.#pair);
+    const before = this.#before;
     this.#goBack();
+    this.#before = before; // what came by the worker since the first suspicion is there to be shown
   }
 
   /** The server takes the other one back too. @param {string} pair */
@@ -292,7 +306,7 @@ export class Direct {
     if (this.#state !== "direct") return;
     this.#state = "returning";
     this.#since = this.#now();
-    this.#before.clear();
+    this.#before = new Map();
     this.#sender.rest(false);
     void this.look();
   }

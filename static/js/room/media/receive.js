@@ -71,7 +71,11 @@ export class Receiver extends Emitter {
   /** @param {ProducerInfo[]} producers of all others, as the room has them now */
   want(producers) {
     this.#wanted = new Map(producers.map((producer) => [producer.producer_id, producer]));
-    for (const id of [...this.#received.keys()]) if (!this.#wanted.has(id)) this.#drop(id);
+    for (const id of [...this.#received.keys()]) {
+      if (this.#wanted.has(id)) continue;
+      this.#bequeath(id, producers);
+      this.#drop(id);
+    }
     for (const [id, received] of this.#received) {
       received.producer = /** @type {ProducerInfo} */ (this.#wanted.get(id));
       this.#obey(received);
@@ -96,6 +100,15 @@ export class Receiver extends Emitter {
   /** The worker cannot keep back what a host has muted when it does not come by the worker: then it is done here. @param {Received} received */
   #obey({ producer, direct }) {
     if (direct) direct.track.enabled = !producer.paused;
+  }
+
+  /** What comes past the worker is shown on when its producer gets another id. @param {string} id @param {ProducerInfo[]} producers */
+  #bequeath(id, producers) {
+    const { producer, direct } = /** @type {Received} */ (this.#received.get(id));
+    const heir = direct && producers.find(({ participant_id, source }) => participant_id === producer.participant_id && source === producer.source);
+    if (!heir || this.#received.has(heir.producer_id)) return;
+    direct.track.enabled = !heir.paused;
+    this.emit("track", { producer: heir, track: direct.track });
   }
 
   /** What has come by the worker: frames of pictures, packets of voices, by producer id. @returns {Promise<Map<string, number>>} */
@@ -144,18 +157,18 @@ export class Receiver extends Emitter {
     this.#consumeMissing();
   }
 
-  /** The link is gone with all consumers; the list of wanted streams stays. */
+  /** The link is gone with all consumers; the list of wanted streams stays, and what does not come by the worker. */
   detach() {
     this.#link = null;
     clearTimeout(this.#calm);
     this.#busy.clear();
-    for (const id of [...this.#received.keys()]) this.#drop(id, false);
+    for (const id of [...this.#received.keys()]) this.#lose(id);
   }
 
   /** @param {{consumer_id: string}[]} alive what the worker still has of ours after the socket came back */
   reconcile(alive) {
     const known = new Set(alive.map((consumer) => consumer.consumer_id));
-    for (const [id, { consumer }] of this.#received) if (!known.has(consumer.id)) this.#drop(id, false);
+    for (const [id, { consumer }] of this.#received) if (!known.has(consumer.id)) this.#lose(id);
     const ours = new Set(this.received.map(({ consumer }) => consumer.id));
     for (const id of known) if (!ours.has(id)) this.#request("consumer:close", { consumer_id: id }).catch(() => {});
     // A resume that was lost with the socket costs one more request, a stream that stays black costs trust.
@@ -170,15 +183,23 @@ export class Receiver extends Emitter {
 
   /** The server closed one. If its producer is still there, it is consumed again. @param {string} consumerId */
   closed(consumerId) {
-    for (const [id, { consumer }] of this.#received) if (consumer.id === consumerId) this.#drop(id, false);
+    for (const [id, { consumer }] of this.#received) if (consumer.id === consumerId) this.#lose(id);
     this.#consumeMissing();
+  }
+
+  /** The worker has its consumer no more. @param {string} id */
+  #lose(id) {
+    const received = this.#received.get(id);
+    if (received?.direct) received.consumer.close(); // shown on, and consumed anew beside it
+    else this.#drop(id, false);
   }
 
   #consumeMissing() {
     if (!this.#link) return;
     for (const producer of this.#wanted.values()) {
       const id = producer.producer_id;
-      if (!this.#received.has(id) && !this.#busy.has(id)) {
+      const there = this.#received.get(id)?.consumer.closed === false;
+      if (!there && !producer.former && !this.#busy.has(id)) {
         this.#busy.add(id);
         void this.#consume(producer, this.#link, 0);
       }
@@ -232,7 +253,7 @@ export class Receiver extends Emitter {
   /** @param {Received} received */
   async #matchPause(received) {
     const paused = received.producer.kind === "video" && this.#look(received.producer) === null;
-    if (paused === received.paused) return;
+    if (paused === received.paused || received.consumer.closed) return;
     received.paused = paused;
     if (!paused) this.#tell(received); // first, so that the first picture has the right size already
     if (paused) received.consumer.pause();
@@ -256,7 +277,7 @@ export class Receiver extends Emitter {
   #tell(received) {
     const { width, height, priority } = (received.producer.kind === "video" && this.#look(received.producer)) || {};
     const look = JSON.stringify({ width, height, priority });
-    if (!width || look === received.told) return;
+    if (!width || look === received.told || received.consumer.closed) return;
     received.told = look;
     this.#request("consumer:prefer", { consumer_id: received.consumer.id, width, height, priority }).catch(() => {});
   }

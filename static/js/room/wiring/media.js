@@ -1,6 +1,8 @@
 // @ts-check
 /** Media that stay up: what server, browser and network say of them, and what is done about it. */
 
+const COMES_AGAIN = 10_000; // ms within which the other one, too, has built up anew what the last worker had
+
 /**
  * @param {object} parts
  * @param {import('../room_state.js').RoomState} parts.room
@@ -16,7 +18,7 @@ export function wireMedia({ room, session, connection, engine, watch, notices })
   room.on("event", ({ event, data, seq }) => {
     if (event === "media:restart") {
       const own = seq === undefined;
-      if (!own) room.forgetProducers();
+      if (!own) room.forgetProducers(engine.direct.partner);
       session.mediaRestarting();
       void engine.restart(data, { private: own }).then(() => engine.state === "up" && session.mediaBack());
     } else if (event === "consumer:closed") engine.receiver.closed(data.consumer_id);
@@ -24,7 +26,11 @@ export function wireMedia({ room, session, connection, engine, watch, notices })
     else if (event === "p2p:changed") engine.pair(data);
     else if (event === "p2p:signal") engine.direct.signal(data);
   });
-  engine.on("state", ({ state }) => state === "up" && session.mediaBack());
+  engine.on("state", ({ state }) => {
+    if (state !== "up") return;
+    session.mediaBack();
+    setTimeout(() => room.forgetFormer(), COMES_AGAIN);
+  });
   engine.on("unknown", () => connection.reconnect());
   engine.on("unsupported", unsupported);
   encryption?.on("broken", unsupported);
