@@ -26,7 +26,7 @@ from recordings.composing.join import join
 from recordings.composing.planner import Planner
 from recordings.composing.segments import SEGMENTS, Segments
 from recordings.composing.tracks import TrackFile
-from recordings.errors import CompositionFailed
+from recordings.errors import NO_SPACE, CompositionFailed
 from recordings.programs import BASE_DIR, NICENESS, last_words
 
 FIRST = "720p"  # what is made first
@@ -126,9 +126,11 @@ def run(folder: Path, number: int, quality: str, niceness: int = NICENESS) -> No
             _listen(program)
             if program.wait() != 0:
                 errors.seek(0)
-                words = last_words(errors.read(), program.returncode)
+                said = errors.read()
+                words = last_words(said, program.returncode)
                 log.warning("composing segment %d failed: %s", number, words)
-                raise CompositionFailed(words.splitlines()[-1])
+                # The reason; what follows from it (a pipe that broke) comes last.
+                raise CompositionFailed(NO_SPACE if NO_SPACE.encode() in said else words.splitlines()[-1])
         finally:
             program.kill()
             program.wait()

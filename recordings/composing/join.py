@@ -12,7 +12,7 @@ from av.packet import Packet
 
 from recordings.composing.composition import FPS
 from recordings.composing.render import TIMESCALE
-from recordings.composing.segments import RATE, SECONDS, Segments
+from recordings.composing.segments import RATE, SECONDS, Segments, becoming
 from recordings.errors import CompositionFailed
 from recordings.outputs import chapters
 from sfu.manifest import read_timeline
@@ -27,14 +27,13 @@ WHITELIST = {"protocol_whitelist": "file"}
 def join(folder: Path, count: int, quality: str, out: Path) -> None:
     """The first `count` segments. Raises CompositionFailed where the film is not what was drawn."""
     segments = Segments(folder)
-    unfinished = segments.path / f".{quality}.mp4.joined"
+    out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        frames = _join(segments, count, quality, unfinished)
-        _check(unfinished, frames)
+        with becoming(out, segments.path / f".{quality}.mp4.joined") as unfinished:
+            frames = _join(segments, count, quality, unfinished)
+            _check(unfinished, frames)
     except av.FFmpegError as error:
         raise CompositionFailed(f"The segments could not be joined: {error}") from error
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished.replace(out)
 
 
 def _join(segments: Segments, count: int, quality: str, out: Path) -> int:

@@ -20,7 +20,7 @@ from av.audio.frame import AudioFrame
 from av.filter import Graph
 from numpy.typing import NDArray
 
-from recordings.composing.segments import AAC_FRAME, RATE, Segment, Segments, Voice
+from recordings.composing.segments import AAC_FRAME, RATE, Segment, Segments, Voice, becoming
 from recordings.composing.tracks import own
 from recordings.logs.depayload import opus_duration, opus_frames
 from recordings.logs.packets import PacketLog, in_order
@@ -137,6 +137,5 @@ def encode(sound: Samples, segment: Segment, path: Path) -> None:
 def mix(segments: Segments, segment: Segment) -> None:
     """Write a segment's sound."""
     path = segments.sound_path(segment.number)
-    unfinished = path.with_name(f".{path.name}.part")
-    encode(limited(mixed(segments.recording, segment)), segment, unfinished)
-    unfinished.replace(path)
+    with becoming(path, path.with_name(f".{path.name}.part")) as unfinished:
+        encode(limited(mixed(segments.recording, segment)), segment, unfinished)

@@ -29,7 +29,7 @@ from recordings.composing.composition import FPS, HD, SIZES, Rect, Size, Tile
 from recordings.composing.mix import mix
 from recordings.composing.names import Luma, draw
 from recordings.composing.pictures import Pictures
-from recordings.composing.segments import Camera, Segment, Segments
+from recordings.composing.segments import Camera, Segment, Segments, becoming
 from recordings.programs import LOCAL, be_nice, command
 
 BACKGROUND, EMPTY_TILE = 20, 48  # luma, of 16 to 235
@@ -197,8 +197,10 @@ def render(segments: Segments, segment: Segment, quality: str) -> None:
     names = draw({(tile.name, height) for tile in tiles for height in (label(size), letters(tile, size))})
     canvas = Canvas(size)
     path = segments.pictures_path(segment.number, quality)
-    unfinished = path.with_name(f".{path.name}.part")
-    with subprocess.Popen(command(encoder(unfinished, size)), stdin=subprocess.PIPE) as program:
+    with (
+        becoming(path, path.with_name(f".{path.name}.part")) as unfinished,
+        subprocess.Popen(command(encoder(unfinished, size)), stdin=subprocess.PIPE) as program,
+    ):
         assert program.stdin is not None
         for scene in scenes:
             canvas.fill(Rect(0, 0, size.width, size.height), BACKGROUND)
@@ -213,9 +215,8 @@ def render(segments: Segments, segment: Segment, quality: str) -> None:
                 if (frame - segment.begin) % REPORT_EVERY == 0:
                     print(f"frames={frame - segment.begin}", flush=True)
         program.stdin.close()
-    if program.returncode != 0:
-        raise SystemExit(f"FFmpeg ended with status {program.returncode}")
-    unfinished.replace(path)
+        if program.wait() != 0:
+            raise SystemExit(f"FFmpeg ended with status {program.returncode}")
 
 
 def main(folder: str, number: str, quality: str) -> None:

@@ -139,6 +139,16 @@ class Segments:
 
 
 def replace(path: Path, data: bytes) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(data)
-    unfinished.replace(path)
+    with becoming(path, path.with_name(f".{path.name}.{os.getpid()}")) as unfinished:
+        unfinished.write_bytes(data)
+
+
+@contextlib.contextmanager
+def becoming(path: Path, unfinished: Path) -> Iterator[Path]:
+    """What is written to `unfinished` becomes `path` once it is whole. Else nothing stays: the disk may be full."""
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise

@@ -1,6 +1,7 @@
 """Make a recording's files one after the other, what people see first at first: each is stored, then noted.
 
-One that cannot be made keeps no other from being made. A storage that is away ends the round: all would wait for it.
+One that cannot be made keeps no other from being made. A storage that is away and a disk that is full end the round:
+all would wait for them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from recordings import files, storage
 from recordings.composing.compose import compose
 from recordings.composing.composition import SIZES, Scene, plan
 from recordings.composing.segments import Segments
+from recordings.errors import is_full_disk
 from recordings.models import FIRST_QUALITY, Composition, Recording
 from recordings.outputs import chapters, chat, hls, poster, sound, thumbnails, webm
 from recordings.outputs.media import NICENESS, check, seconds_of
@@ -87,6 +89,8 @@ class Maker:
         except (Gone, storage.StorageAway):
             raise
         except Exception as error:
+            if is_full_disk(error):
+                raise  # all would need room
             log.exception("recording %s: %s could not be made", self._recording.public_id, last or files.HLS)
             self._failed.append(error)
 
