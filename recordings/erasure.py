@@ -17,6 +17,5 @@ from recordings.models import Recording
 def erase_files(instance: Recording, **_: object) -> None:
     from recordings.tasks import erase_recording  # tasks know states and storage, not the other way round
 
-    keys = list(instance.compositions.values_list("key", flat=True))
     public_id = instance.public_id
-    transaction.on_commit(lambda: erase_recording.delay(public_id, keys), robust=True)
+    transaction.on_commit(lambda: erase_recording.delay(public_id), robust=True)

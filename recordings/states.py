@@ -210,7 +210,7 @@ class Lease(Held):
             _queue(self.pk, countdown=wait)
 
     def give_back(self, after: float, reason: str = "") -> None:
-        """No try of ours: a media worker still writes in the folder, or the storage is away."""
+        """No try of ours: a media worker still writes in the folder, the storage is away, or the disk full."""
         with transaction.atomic():
             until = timezone.now() + timedelta(seconds=after) + ASK_AGAIN
             back = {"attempts": F("attempts") - 1, "progress": 0, "reason": reason[:500]}
@@ -233,14 +233,14 @@ class OutputsLease(Held):
     """The right to make what else is made of a recording that is ready."""
 
     def made(self) -> None:
-        self._note(outputs=Outputs.MADE, attempts=0, lease_until=None)
+        self._note(outputs=Outputs.MADE, attempts=0, lease_until=None, reason="")
 
-    def failed(self) -> None:
-        """Try again, or after TRIES leave it: the film is there, and the packets stay."""
+    def failed(self, reason: str) -> None:
+        """Try again, or after TRIES show the reason beside Retry: the film is there, and the packets stay."""
         attempts = Recording.objects.filter(pk=self.pk).values_list("attempts", flat=True).first()
         with transaction.atomic():
             if attempts is None or attempts >= TRIES:
-                self._note(outputs=Outputs.FAILED, lease_until=None)
+                self._note(outputs=Outputs.FAILED, lease_until=None, reason=reason[:500])
                 return
             wait = RETRY_AFTER * attempts
             until = timezone.now() + timedelta(seconds=wait) + ASK_AGAIN
@@ -248,7 +248,7 @@ class OutputsLease(Held):
             _make_outputs(self.pk, countdown=wait)
 
     def give_back(self, after: float) -> None:
-        """No try of ours: the storage is away."""
+        """No try of ours: the storage is away, or the disk full."""
         with transaction.atomic():
             until = timezone.now() + timedelta(seconds=after) + ASK_AGAIN
             self._note(outputs=Outputs.WAITING, attempts=F("attempts") - 1, lease_until=until)
@@ -295,7 +295,7 @@ def take_from_the_dead(now: datetime) -> int:
     for pk, attempts in Recording.objects.filter(stale, MAKING).values_list("pk", "attempts"):
         with transaction.atomic():
             if attempts >= TRIES:
-                taken += _move(pk, MAKING, stale, outputs=Outputs.FAILED, lease_until=None)
+                taken += _move(pk, MAKING, stale, outputs=Outputs.FAILED, reason=PROCESS_DIED, lease_until=None)
             elif _move(pk, MAKING, stale, outputs=Outputs.WAITING, lease_until=now + ASK_AGAIN):
                 taken += 1
                 _make_outputs(pk)
@@ -325,8 +325,8 @@ def retry(pk: int) -> bool:
     """Somebody pressed Retry: for the film, or for what else was to be made."""
     with transaction.atomic():
         until = timezone.now() + ASK_AGAIN
-        again: dict[str, Any] = {"attempts": 0, "lease_until": until}
-        if _move(pk, State.FAILED, state=State.QUEUED, progress=0, reason="", **again):
+        again: dict[str, Any] = {"attempts": 0, "lease_until": until, "reason": ""}
+        if _move(pk, State.FAILED, state=State.QUEUED, progress=0, **again):
             _queue(pk)
         elif _move(pk, Q(state=State.READY, outputs=Outputs.FAILED), outputs=Outputs.WAITING, **again):
             _make_outputs(pk)

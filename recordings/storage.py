@@ -131,7 +131,8 @@ def _blocks_of_an_object(key: str) -> Iterator[bytes]:
 
 
 def read_text(key: str, at_most: int) -> str:
-    """A small file. Raises FileNotFoundError, StorageAway, and ValueError for one that is larger or no text."""
+    """A small file. Raises FileNotFoundError, StorageAway, NotStored where the store refuses, and ValueError for one
+    that is larger or no text."""
     text = bytearray()
     try:
         for piece in blocks(key):
@@ -162,3 +163,23 @@ def signed_link(key: str, filename: str, content_type: str, *, download: bool) -
 def remove(key: str) -> None:
     """Twice does no harm."""
     recordings_storage().delete(key)
+
+
+def erase(public_id: str) -> None:
+    """All of a recording: also what a process has stored that was killed before it could note it."""
+    if not public_id:
+        raise ValueError("Of no recording, everybody's files would be erased.")
+    _erase(recordings_storage(), public_id)
+
+
+def _erase(storage: Storage, folder: str) -> None:
+    try:
+        folders, names = storage.listdir(folder)
+    except FileNotFoundError:
+        return
+    for name in names:
+        storage.delete(f"{folder}/{name}")
+    for inner in folders:
+        _erase(storage, f"{folder}/{inner}")
+    if isinstance(storage, FileSystemStorage):
+        storage.delete(folder)  # an object store has none

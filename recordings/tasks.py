@@ -17,12 +17,13 @@ from pathlib import Path
 from celery import shared_task
 from django.conf import settings
 from django.db import DatabaseError, connection
+from django.db.models import Q
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from recordings import announce, files, finishing, keeping, outputs, states, storage
-from recordings.errors import CompositionFailed, NothingRecorded, StillRecording
-from recordings.models import FIRST_QUALITY, UNFINISHED, Composition, Recording
+from recordings.errors import CompositionFailed, NothingRecorded, StillRecording, is_full_disk
+from recordings.models import FIRST_QUALITY, UNFINISHED, Recording
 from recordings.states import AlongLease, Held, Lease, LeaseLost, OutputsLease
 from sfu.manifest import Joined, read_timeline
 
@@ -35,6 +36,8 @@ LOW = 9  # the priority of composing, where everything else has 0: it waits for 
 EXPIRE_EVERY = 3600.0  # seconds
 UNCLAIMED_KEPT = 7 * 86400.0  # seconds: a database restored from a backup may not know of the latest recordings yet
 UPLOAD_AGAIN = 20.0  # seconds: a storage that comes back has the composition within a minute
+ROOM_AGAIN = 60.0  # seconds: to find out that a disk is still full takes as long as to draw what would not fit
+DISK_FULL = "The server's disk is full. It goes on when somebody has made room."
 UNKNOWN_FAILURE = "Composing failed for a reason of ours; the log of the Celery worker tells it."
 
 
@@ -63,16 +66,19 @@ def _try(lease: Lease) -> None:
         lease.give_back(after=UPLOAD_AGAIN, reason=str(error))
     except NothingRecorded as error:
         lease.failed(str(error), final=True)
-    except CompositionFailed as error:
-        lease.failed(str(error))
     except Exception as error:
-        log.exception("recording %s could not be composed", lease.pk)
+        if is_full_disk(error):
+            log.warning("recording %s waits for room on the disk: %s", lease.pk, error)
+            lease.give_back(after=ROOM_AGAIN, reason=DISK_FULL)
+            return
+        if not isinstance(error, CompositionFailed):
+            log.exception("recording %s could not be composed", lease.pk)
         lease.failed(_reason(error))
 
 
 def _reason(error: Exception) -> str:
     """For people: what they could do something about, or where to look."""
-    if isinstance(error, storage.NotStored):
+    if isinstance(error, storage.NotStored | CompositionFailed):
         return str(error)
     if isinstance(error, OSError):
         return f"{error.strerror or type(error).__name__}."
@@ -200,10 +206,14 @@ def make_outputs(pk: int) -> None:
         log.warning("recording %s waits for its storage: %s (%s)", pk, error, error.__cause__)
         with contextlib.suppress(LeaseLost):
             lease.give_back(after=UPLOAD_AGAIN)
-    except Exception:
-        log.exception("recording %s: not all could be made of it", pk)
+    except Exception as error:
         with contextlib.suppress(LeaseLost):
-            lease.failed()
+            if is_full_disk(error):
+                log.warning("recording %s waits for room on the disk: %s", pk, error)
+                lease.give_back(after=ROOM_AGAIN)
+                return
+            log.exception("recording %s: not all could be made of it", pk)
+            lease.failed(_reason(error))
 
 
 def _make_outputs(lease: OutputsLease) -> None:
@@ -297,43 +307,50 @@ def expire_recordings() -> int:
     expired = 0
     for pk in keeping.too_old(timezone.now()).values_list("pk", flat=True):
         expired += states.expire(pk)
-    # Also of those that expired before, when the storage was away.
-    for composition in Composition.objects.filter(recording__state=Recording.State.EXPIRED):
+    folders = _folders()
+    # Also of those that expired before, when the storage was away: what is there of one tells that it must go.
+    left = Q(compositions__isnull=False) | Q(public_id__in=list(folders))
+    for recording in Recording.objects.filter(left, state=Recording.State.EXPIRED).distinct():
         try:
-            storage.remove(composition.key)
-            composition.delete()
+            storage.erase(recording.public_id)
         except Exception:
-            log.exception("%s could not be deleted yet", composition.key)
-    _clear_folders(time.time())
+            log.exception("recording %s could not be deleted yet", recording.public_id)
+            continue
+        recording.compositions.all().delete()
+        shutil.rmtree(recording.folder, ignore_errors=True)
+    _clear_folders(folders, time.time())
     return expired
 
 
-def _clear_folders(now: float) -> None:
-    """Those of expired recordings, and those that no recording claims: a start that failed, rows that were deleted.
+def _folders() -> dict[str, Path]:
+    """By the recordings' ids."""
+    root = Path(settings.RECORDINGS_DIR)
+    return {path.name: path for path in root.iterdir() if path.is_dir()} if root.is_dir() else {}
+
+
+def _clear_folders(folders: dict[str, Path], now: float) -> None:
+    """Those that no recording claims: a start that failed, rows that were deleted.
 
     And what a process left that was killed before it had let the packets go.
     """
-    root = Path(settings.RECORDINGS_DIR)
-    folders = {path.name: path for path in root.iterdir() if path.is_dir()} if root.is_dir() else {}
-    found = dict(Recording.objects.filter(public_id__in=folders).values_list("public_id", "state"))
+    claimed = set(Recording.objects.filter(public_id__in=folders).values_list("public_id", flat=True))
     made = Recording.objects.filter(public_id__in=folders, outputs=Recording.Outputs.MADE)
     for name in made.values_list("public_id", flat=True):
         _let_go(folders[name])
     for name, folder in folders.items():
-        state = found.get(name)
-        if state is None and finishing.quiet_for(folder, now) > UNCLAIMED_KEPT:
+        if name not in claimed and folder.is_dir() and finishing.quiet_for(folder, now) > UNCLAIMED_KEPT:
             log.warning("recording %s: no recording of that name is known, its folder is deleted", name)
-        elif state != Recording.State.EXPIRED:
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-@shared_task(autoretry_for=(Exception,), retry_backoff=60, retry_backoff_max=3600, max_retries=48)
-def erase_recording(public_id: str, keys: list[str]) -> None:
-    """All files of a recording whose row is gone. While the storage is away it is tried again, for two days."""
+@shared_task(autoretry_for=(Exception,), retry_backoff=60, retry_backoff_max=1800, max_retries=96)
+def erase_recording(public_id: str) -> None:
+    """All files of a recording whose row is gone. While the storage is away it is tried again, for two days.
+
+    No wait is longer than half an hour: what waits for more than an hour, Redis takes for lost and gives to another.
+    """
     shutil.rmtree(Path(settings.RECORDINGS_DIR) / public_id, ignore_errors=True)
-    for key in keys:
-        storage.remove(key)
+    storage.erase(public_id)
 
 
 def unfinished_since() -> float:

@@ -18,6 +18,7 @@ class BreakingProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.failing = False  # every request is answered with 500
+        self.fail_after: int | None = None  # after that many good ones every request is
         self.fail_next = 0  # that many requests are, then no more
         self.cut_after: int | None = None  # bytes of what clients send; then a connection is cut, once
         self.cut_answer_after: int | None = None  # the same of what the server sends
@@ -74,6 +75,10 @@ class BreakingProxy:
     def _breaks(self, client: socket.socket, data: bytes) -> bool:
         with self._lock:
             is_request = data.split(b" ", 1)[0] in {b"GET", b"HEAD", b"PUT", b"POST", b"DELETE"}
+            if is_request and self.fail_after is not None:
+                self.fail_after -= 1
+                if self.fail_after < 0:
+                    self.failing, self.fail_after = True, None
             if self.failing or (is_request and self.fail_next):
                 self.fail_next = max(0, self.fail_next - 1)
                 self.failed += 1

@@ -117,7 +117,7 @@ def playlist(request: HttpRequest, composition: Composition, token: str) -> Http
     except (FileNotFoundError, ValueError, playlists.Unsafe) as error:
         log.error("recording %s: a playlist is not given out: %s", recording.public_id, error)
         raise Http404("The playlist is not as it was stored.") from error
-    except storage.StorageAway as error:
+    except (storage.StorageAway, storage.NotStored) as error:
         return away(error)
     answer["Cache-Control"] = "private, no-store"
     return answer
@@ -156,15 +156,17 @@ def give_text(composition: Composition) -> HttpResponse:
         text = storage.read_text(composition.key, LONGEST_TEXT)
     except (FileNotFoundError, ValueError) as error:
         raise Http404("The file is not as it was stored.") from error
-    except storage.StorageAway as error:
+    except (storage.StorageAway, storage.NotStored) as error:
         return away(error)
     answer = HttpResponse(text, content_type=composition.content_type)
     answer["Cache-Control"] = "private, no-cache"
     return answer
 
 
-def away(error: storage.StorageAway) -> HttpResponse:
-    log.warning("a file could not be given: %s", error)
+def away(error: storage.StorageAway | storage.NotStored) -> HttpResponse:
+    """It cannot be reached, or refuses us: a viewer can do nothing about either."""
+    level = logging.ERROR if isinstance(error, storage.NotStored) else logging.WARNING
+    log.log(level, "a file could not be given: %s", error)
     return HttpResponse("The storage does not answer. Try again in a moment.", status=503, headers={"Retry-After": "5"})
 
 

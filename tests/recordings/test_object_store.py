@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 # The composer's lease is renewed by a thread with a database connection of its own.
 pytestmark = pytest.mark.django_db(transaction=True)
-State = Recording.State
+State, Outputs = Recording.State, Recording.Outputs
+ALWAYS = ("poster.jpg", "thumbnails.vtt", "thumbnails-1.jpg")
 MEGABYTE = 1024 * 1024
 
 
@@ -195,9 +196,21 @@ def test_while_the_store_is_broken_the_composition_waits_here_and_goes_up_afterw
     assert (seen(recording).state, recording.reason) == (State.READY, "")
     assert recording.duration == timedelta(seconds=3)
     assert recording.tracks.count() == 2
-    assert bucket.keys() == [Composition.objects.get(recording=recording).key]
+    film = Composition.objects.get(recording=recording)
+    assert bucket.keys() == [film.key]
+
+    for good in (4, 9):  # requests; then it is broken again, while the rest is stored
+        bucket.proxy.fail_after = good
+        tasks.make_outputs(recording.pk)
+        assert (seen(recording).state, recording.outputs, recording.attempts) == (State.READY, Outputs.WAITING, 0)
+        bucket.proxy.failing = False
+        assert {made.key for made in recording.compositions.all()} <= set(bucket.keys())
+        assert len(list(folder.glob("*.rtpdump"))) == 2
     tasks.make_outputs(recording.pk)
-    assert seen(recording).outputs == Recording.Outputs.MADE
+    assert seen(recording).outputs == Outputs.MADE
+    assert {made.name for made in recording.compositions.all()} == {*ALWAYS, "sound.m4a", film.name}
+    assert set(bucket.keys()) == {f"{recording.public_id}/{made.name}" for made in recording.compositions.all()}
+    assert Composition.objects.get(pk=film.pk).created_at == film.created_at, "the film is stored once"
     assert not list(folder.glob("*.rtpdump"))
 
 
@@ -353,9 +366,11 @@ def test_what_is_too_old_is_deleted_also_after_an_outage(
     assert tasks.expire_recordings() == 1
     assert Composition.objects.exists()
     bucket.proxy.failing = False
-    assert bucket.keys() == [key]
+    bucket.client.put_object(Bucket=bucket.name, Key=f"{stored.public_id}/hls/720p.m4s", Body=b"noted by nobody")
+    bucket.client.put_object(Bucket=bucket.name, Key=f"{stored.public_id}9/720p.mp4", Body=b"another's")
+    assert key in set(bucket.keys())
     tasks.expire_recordings()
-    assert bucket.keys() == []
+    assert bucket.keys() == [f"{stored.public_id}9/720p.mp4"]
     assert not Composition.objects.exists()
     assert get(link)[0] == 404
     storage.remove(key)  # twice does no harm
@@ -366,3 +381,13 @@ def test_a_store_that_is_away_is_said_to_be(bucket: Bucket, streamed: Recording,
     for name in ("hls/720p.m3u8", "chat.json"):
         answer = client_of("sam").get(links.address_of(streamed.public_id, name))
         assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+
+
+def test_a_store_that_refuses_a_text_is_no_error_of_ours(
+    bucket: Bucket, streamed: Recording, client_of: ClientOf, settings: LazySettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    use(settings, {**settings.STORAGES["recordings"]["OPTIONS"], "secret_key": "not-it"})
+    for name in ("hls/720p.m3u8", "chat.json"):
+        assert client_of("sam").get(links.address_of(streamed.public_id, name)).status_code == 503
+    assert "SignatureDoesNotMatch" in caplog.text or "403" in caplog.text
+    assert "not-it" not in caplog.text

@@ -188,6 +188,21 @@ def test_teachers_see_why_it_failed_and_retry_and_students_do_not(
     assert recording.state == State.QUEUED
 
 
+def test_teachers_see_that_not_all_could_be_made_and_why_and_retry(
+    ready: Recording, client_of: ClientOf, sent: Sent
+) -> None:
+    failed = Recording.Outputs.FAILED
+    Recording.objects.filter(pk=ready.pk).update(outputs=failed, reason="The sound <b>was</b> lost.")
+    for name, tells in (("tina", True), ("stella", True), ("sam", False)):
+        text = client_of(name).get(page("detail", ready)).content.decode()
+        assert ("The sound &lt;b&gt;was&lt;/b&gt; lost." in text) == tells, name
+        assert (page("retry", ready) in text) == tells, name
+        assert page("watch", ready, "720p") in text
+    assert client_of("tina").post(page("retry", ready)).status_code == 302
+    ready.refresh_from_db()
+    assert (ready.state, ready.outputs, ready.reason) == (State.READY, Recording.Outputs.WAITING, "")
+
+
 def test_retry_needs_the_forms_own_token(recording: Recording, tina: User) -> None:
     Recording.objects.filter(pk=recording.pk).update(state=State.FAILED)
     client = Client(enforce_csrf_checks=True)

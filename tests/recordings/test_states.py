@@ -175,8 +175,8 @@ def test_outputs_that_fail_three_times_leave_the_film_and_can_be_tried_again(wai
         assert seen(waiting).outputs == Outputs.WAITING, number
         lease = states.claim_outputs(waiting.pk)
         assert lease is not None
-        lease.failed()
-    assert (seen(waiting).state, waiting.outputs) == (State.READY, Outputs.FAILED)
+        lease.failed("It was so.")
+    assert (seen(waiting).state, waiting.outputs, waiting.reason) == (State.READY, Outputs.FAILED, "It was so.")
     assert states.retry(waiting.pk)
     assert (seen(waiting).outputs, waiting.attempts) == (Outputs.WAITING, 0)
 

@@ -26,7 +26,7 @@ from recordings.composing.segments import Segments
 from recordings.models import Composition, Recording, Track
 from sfu.manifest import LEASE, MANIFEST, read_manifest
 from tests.lectern import wait_until
-from tests.recordings.conftest import Sent
+from tests.recordings.conftest import SMALL, Sent
 from tests.recordings.processes import drawing, held_up, task_running
 from tests.recordings.synthetic import SyntheticClass, person
 
@@ -135,6 +135,42 @@ def test_raw_tracks_stay_when_the_storage_gives_back_other_bytes(
     assert "other bytes" in recording.reason
     assert len(list(folder.glob("*.rtpdump"))) == 2
     assert not Composition.objects.exists()
+
+
+def test_a_full_disk_is_waited_for_however_often_it_is_and_nothing_of_what_did_not_fit_stays_on_it(
+    recording: Recording, sent: Sent
+) -> None:
+    """Each step of composing writes where there is no room (the kernel's /dev/full), until somebody has made some."""
+    folder = synthetic(recording, 1.0)
+    states.recorded(recording.pk)
+    steps = ["segment-0000.json.{pid}", "sound-0000.m4a.part", f"{SMALL}-0000.mp4.part", f"{SMALL}.mp4.joined"]
+    full = [Segments(folder).path / f".{name.format(pid=os.getpid())}" for name in steps]
+    full[0].parent.mkdir()
+    for path in full:
+        path.symlink_to("/dev/full")
+    for path in full:
+        tasks.compose_recording(recording.pk)
+        assert (seen(recording).state, recording.attempts, recording.reason) == (State.QUEUED, 0, tasks.DISK_FULL)
+        assert sent[-1] == (recording.pk, tasks.ROOM_AGAIN)
+        assert not path.is_symlink()
+        assert len(list(folder.glob("*.rtpdump"))) == 2
+    tasks.compose_recording(recording.pk)
+    assert (seen(recording).state, recording.reason) == (State.READY, "")
+    assert recording.duration == timedelta(seconds=1)
+
+    full = [folder / "outputs" / name for name in ("poster.jpg", "sound.m4a")]
+    full[0].parent.mkdir()
+    for path in full:
+        path.symlink_to("/dev/full")
+    for path in full:
+        tasks.make_outputs(recording.pk)
+        assert (seen(recording).outputs, recording.attempts) == (Recording.Outputs.WAITING, 0)
+        assert len(list(folder.glob("*.rtpdump"))) == 2
+        path.unlink()
+    tasks.make_outputs(recording.pk)
+    assert seen(recording).outputs == Recording.Outputs.MADE
+    made = {composition.name for composition in recording.compositions.all()}
+    assert made == {f"{SMALL}.mp4", "poster.jpg", "thumbnails.vtt", "thumbnails-1.jpg", "sound.m4a"}
 
 
 # --- what died -------------------------------------------------------------------------------------------------------
@@ -269,13 +305,16 @@ def test_what_could_not_be_deleted_is_deleted_the_next_time(
     def away(key: str) -> None:
         raise ConnectionError("the storage is away")
 
+    ready.folder.mkdir(parents=True)
     with monkeypatch.context() as broken:
-        broken.setattr(storage, "remove", away)
+        broken.setattr(storage, "erase", away)
         tasks.expire_recordings()
     assert seen(ready).state == State.EXPIRED
     assert Composition.objects.exists()
+    assert ready.folder.exists()
     tasks.expire_recordings()
     assert not Composition.objects.exists()
+    assert not ready.folder.exists()
 
 
 def test_the_oldest_unfinished_recording_is_seen_in_seconds(recording: Recording, room: Room, tina: User) -> None:
@@ -317,7 +356,13 @@ def test_packets_that_a_killed_process_could_not_let_go_go_later(ready: Recordin
     assert [path.name for path in ready.folder.iterdir()] == ["timeline.jsonl"]
 
 
-def test_a_deleted_lesson_takes_its_recordings_files_along(ready: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deleted_lesson_takes_its_recordings_files_along_also_those_that_nobody_has_noted(
+    ready: Recording, places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process was killed between storing a file and noting it."""
+    kept = places / "storage"
+    for key in (f"{ready.public_id}/hls/720p.m4s", f"{ready.public_id}9/720p.mp4"):
+        storage.store(places / "made.mp4", key)
     monkeypatch.setattr(tasks.erase_recording, "delay", tasks.erase_recording)  # without a broker
     path = storage.local_path(Composition.objects.get(recording=ready).key)
     assert path is not None
@@ -328,8 +373,11 @@ def test_a_deleted_lesson_takes_its_recordings_files_along(ready: Recording, mon
     assert lesson is not None
     lesson.delete()
     assert not Recording.objects.exists()
-    assert not path.exists()
+    assert [path.name for path in kept.iterdir()] == [f"{ready.public_id}9"], "another's"
     assert not ready.folder.exists()
+    tasks.erase_recording(ready.public_id)  # twice does no harm
+    with pytest.raises(ValueError, match="everybody"):
+        storage.erase("")
 
 
 def test_a_recording_deleted_while_it_is_composed_is_left_alone(recording: Recording, sent: Sent) -> None:
