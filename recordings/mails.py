@@ -1,7 +1,8 @@
 """Mail about a recording: that it is ready, or that it could not be made. One to each person, each a task of its own.
 
-A row of `Notice` is the claim to send a mail: of two tasks one gets it. Where the mail server refuses, the claim is
-given back and Celery tries again; a process that died with a claim loses it after CLAIM_LIVES.
+A row of `Notice` says that somebody is to be told, and when somebody tried to: of two tasks one gets to. Nothing waits
+in the queue: where the mail server refuses, where a process dies or a task gets lost, the sweeper asks again, the later
+the older the news is, for a day.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ import logging
 import smtplib
 from datetime import timedelta
 
-from celery import Task, shared_task
+from celery import shared_task
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
-from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 
 Kind = Notice.Kind
 KIND_OF_STATE = {Recording.State.READY: Kind.READY, Recording.State.FAILED: Kind.FAILED}
-CLAIM_LIVES = timedelta(minutes=5)
-SWEEP_EVERY = 600.0  # seconds
+AGAIN_AFTER = timedelta(minutes=5)  # at the least; who takes longer over a mail has died
+AGAIN_SHARE = 3  # or a third of the news' age: some 15 tries in a day
+SWEEP_EVERY = 300.0  # seconds
 SWEPT = timedelta(days=1)  # what became ready longer ago is no news
-TRIES = 10  # with waits that double: the last one some hours after the first
 
 
 def readers(recording: Recording, kind: str) -> QuerySet[User]:
@@ -57,50 +57,40 @@ def tell_of_recording(pk: int) -> int:
     if recording is None:
         return 0
     kind = KIND_OF_STATE[Recording.State(recording.state)]
-    told = readers(recording, kind).exclude(
-        pk__in=Notice.objects.filter(recording=recording, kind=kind).exclude(sent_at=None).values("user")
+    told = readers(recording, kind)
+    Notice.objects.bulk_create(
+        [Notice(recording=recording, user=user, kind=kind) for user in told], ignore_conflicts=True
     )
-    people = list(told.values_list("pk", flat=True))
+    waiting = Notice.objects.filter(tried_long_ago(recording), recording=recording, kind=kind, user__in=told)
+    people = list(waiting.order_by("user").values_list("user", flat=True))
     for person in people:
         send_notice.delay(pk, person, kind)
     return len(people)
 
 
-@shared_task(bind=True, max_retries=TRIES)
-def send_notice(self: Task, pk: int, user_pk: int, kind: str) -> None:
+@shared_task
+def send_notice(pk: int, user_pk: int, kind: str) -> None:
     recording = Recording.objects.select_related("room__lesson__course__recording_policy").filter(pk=pk).first()
     if recording is None or KIND_OF_STATE.get(Recording.State(recording.state)) != kind:
         return  # it is no news any more
     user = readers(recording, kind).filter(pk=user_pk).first()
-    notice = claim(recording, user, kind) if user is not None else None
-    if user is None or notice is None:
+    notice = Notice.objects.filter(recording=recording, user_id=user_pk, kind=kind)
+    # Nothing is updated: it is sent, or another one is sending it, or it was tried a short while ago.
+    if user is None or notice.filter(tried_long_ago(recording)).update(claimed_at=timezone.now()) != 1:
         return
     try:
         message(recording, user, kind).send()
     except (smtplib.SMTPException, OSError) as error:
-        notice.delete()
         log.warning("a mail about recording %s was not taken: %s", recording.public_id, type(error).__name__)
-        raise self.retry(exc=error, countdown=60 * 2**self.request.retries) from error
-    except BaseException:
-        notice.delete()
-        raise
-    Notice.objects.filter(pk=notice.pk).update(sent_at=timezone.now())
+    else:
+        notice.update(sent_at=timezone.now())
 
 
-def claim(recording: Recording, user: User, kind: str) -> Notice | None:
-    """None: it is sent, or another one is sending it."""
+def tried_long_ago(recording: Recording) -> Q:
+    """Notices that were not sent and may be tried (again)."""
     now = timezone.now()
-    try:
-        with transaction.atomic():
-            return Notice.objects.create(recording=recording, user=user, kind=kind, claimed_at=now)
-    except IntegrityError:
-        pass
-    died = Notice.objects.filter(
-        recording=recording, user=user, kind=kind, sent_at=None, claimed_at__lt=now - CLAIM_LIVES
-    )
-    if died.update(claimed_at=now) != 1:
-        return None
-    return Notice.objects.get(recording=recording, user=user, kind=kind)
+    age = now - (recording.ready_at or recording.stopped_at or recording.started_at)
+    return Q(sent_at=None) & (Q(claimed_at=None) | Q(claimed_at__lt=now - max(AGAIN_AFTER, age / AGAIN_SHARE)))
 
 
 def message(recording: Recording, user: User, kind: str) -> EmailMultiAlternatives:
@@ -121,10 +111,11 @@ def message(recording: Recording, user: User, kind: str) -> EmailMultiAlternativ
 
 @shared_task
 def sweep_notices() -> None:
-    """Recordings that became ready or failed while the queue was away: nobody at all has been told of them."""
+    """Recordings that became ready or failed, of which nobody at all was told, or somebody could not be told yet."""
     since = timezone.now() - SWEPT
     for state, kind in KIND_OF_STATE.items():
         fresh = Recording.objects.filter(state=state).filter(Q(ready_at__gte=since) | Q(stopped_at__gte=since))
-        told = Notice.objects.filter(kind=kind).values("recording")
-        for pk in fresh.exclude(pk__in=told).values_list("pk", flat=True):
+        noted = Notice.objects.filter(kind=kind)
+        untold = ~Q(pk__in=noted.values("recording")) | Q(pk__in=noted.filter(sent_at=None).values("recording"))
+        for pk in fresh.filter(untold).values_list("pk", flat=True):
             tell_of_recording.delay(pk)

@@ -316,7 +316,7 @@ class Viewing(models.Model):
 
 
 class Notice(models.Model):
-    """A mail to one person about one recording: a row is a claim to send it, so that it is sent once."""
+    """A mail to one person about one recording."""
 
     class Kind(models.TextChoices):
         READY = "ready", "Ready"
@@ -325,7 +325,7 @@ class Notice(models.Model):
     recording = models.ForeignKey(Recording, on_delete=models.CASCADE, related_name="notices")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     kind = models.CharField(max_length=6, choices=Kind.choices)
-    claimed_at = models.DateTimeField()
+    claimed_at = models.DateTimeField(null=True, blank=True)  # the last try began; None: nobody has tried yet
     sent_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from celery.exceptions import Retry
 from django.conf import LazySettings
 from django.core import mail
 from django.core.mail import EmailMultiAlternatives
@@ -113,29 +112,43 @@ def test_each_hears_once_however_often_it_is_told(ready: Recording, tell: Callab
     assert mail.outbox == []
 
 
-def test_a_mail_server_that_refuses_is_asked_again(
-    ready: Recording, tina: User, tell: Callable[[Recording], list[str]], monkeypatch: pytest.MonkeyPatch
+def tried(ago: timedelta) -> None:
+    Notice.objects.update(claimed_at=timezone.now() - ago)
+
+
+def test_a_mail_server_that_refuses_is_asked_again_later_and_later(
+    ready: Recording, tell: Callable[[Recording], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def refuse(self: EmailMultiAlternatives) -> None:
+        raise smtplib.SMTPServerDisconnected
+
+    Recording.objects.update(ready_at=timezone.now())
     with monkeypatch.context() as broken:
-
-        def refuse(self: EmailMultiAlternatives) -> None:
-            raise smtplib.SMTPServerDisconnected
-
         broken.setattr(EmailMultiAlternatives, "send", refuse)
-        broken.setattr(mails.send_notice, "retry", lambda **said: Retry(str(said["countdown"])))
-        with pytest.raises(Retry, match="60"):
-            mails.send_notice(ready.pk, tina.pk, Kind.READY)
-    assert not Notice.objects.exists()
+        assert tell(ready) == []
+        assert tell(ready) == []
+    assert Notice.objects.get().sent_at is None
+    assert tell(ready) == [], "it was tried a moment ago"
+    tried(timedelta(minutes=6))
+    Recording.objects.update(ready_at=timezone.now() - timedelta(hours=3))
+    ready.refresh_from_db()
+    assert tell(ready) == [], "it is tried each hour by now"
+    tried(timedelta(minutes=61))
     assert tell(ready) == ["tina"]
+    tried(timedelta(minutes=61))
+    assert tell(ready) == []
 
 
-def test_a_process_that_died_with_the_claim_loses_it(
+def test_of_two_tasks_and_a_process_that_died_with_one_one_sends(
     ready: Recording, tina: User, tell: Callable[[Recording], list[str]]
 ) -> None:
     young = Notice.objects.create(recording=ready, user=tina, kind=Kind.READY, claimed_at=timezone.now())
+    Recording.objects.update(ready_at=timezone.now())
+    mails.send_notice(ready.pk, tina.pk, Kind.READY)
     assert tell(ready) == []
-    Notice.objects.filter(pk=young.pk).update(claimed_at=timezone.now() - timedelta(minutes=6))
+    tried(timedelta(minutes=6))
     assert tell(ready) == ["tina"]
+    assert Notice.objects.get().pk == young.pk
 
 
 def test_news_that_is_none_any_more_is_not_sent(ready: Recording, tina: User, everybody: dict[str, User]) -> None:
@@ -164,6 +177,9 @@ def test_what_nobody_was_told_of_is_swept_up(ready: Recording, tina: User, monke
     Recording.objects.filter(pk=ready.pk).update(ready_at=timezone.now())
     mails.sweep_notices()
     assert told == [ready.pk]
-    Notice.objects.create(recording=ready, user=tina, kind=Kind.READY, claimed_at=timezone.now())
+    Notice.objects.create(recording=ready, user=tina, kind=Kind.READY)  # whose task got lost
     mails.sweep_notices()
-    assert told == [ready.pk]
+    assert told == [ready.pk] * 2
+    Notice.objects.update(sent_at=timezone.now())
+    mails.sweep_notices()
+    assert told == [ready.pk] * 2
