@@ -29,9 +29,9 @@ def drawing(folder: Path) -> list[int]:
 
 
 @contextlib.contextmanager
-def held_up(segments: Segments, number: int) -> Iterator[Path]:
+def held_up(segments: Segments, number: int, quality: str = SMALL) -> Iterator[Path]:
     """Who draws that segment comes no further than to open its file, a pipe that nobody reads -> the file."""
-    path = segments.pictures_path(number, SMALL)
+    path = segments.pictures_path(number, quality)
     unfinished = path.with_name(f".{path.name}.part")
     segments.path.mkdir(exist_ok=True)
     os.mkfifo(unfinished)

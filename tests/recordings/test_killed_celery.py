@@ -1,4 +1,4 @@
-"""A real Celery composes a class while it goes on and afterwards, is killed on the way, and goes on where it was."""
+"""A real Celery composes a class while it goes on and afterwards. It and its Redis are killed, and it goes on."""
 
 from __future__ import annotations
 
@@ -13,33 +13,42 @@ from pathlib import Path
 import av
 import pytest
 from django.utils import timezone
+from kombu import Connection
 
+from config.celery import app as celery_app
 from recordings import states, storage, tasks
 from recordings.composing.segments import Segments
 from recordings.models import FIRST_QUALITY, Composition, Recording
 from tests.database import database_url
 from tests.lectern import wait_until
 from tests.recordings.growing import Growing
-from tests.recordings.processes import drawing
+from tests.recordings.processes import drawing, held_up
 from tests.recordings.synthetic import SyntheticClass, person
-from tests.redis_server import running_redis
+from tests.redis_server import RedisServer, running_redis
 
 LENGTH = 80.0
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.service, pytest.mark.nightly]
+State = Recording.State
+RUNS = [0, *(pytest.param(number, marks=pytest.mark.nightly) for number in range(1, 20))]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.service]
 
 
 @pytest.fixture
-def environment(places: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
     folder = tmp_path / "redis"
     folder.mkdir()
-    with running_redis(folder) as redis:
-        yield {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-            "DATABASE_URL": database_url(),
-            "LECTERN_DATA": str(places),
-            "REDIS_URL": redis.url,
-        }
+    with running_redis(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def environment(places: Path, redis: RedisServer) -> dict[str, str]:
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DATABASE_URL": database_url(),
+        "LECTERN_DATA": str(places),
+        "REDIS_URL": redis.url,
+    }
 
 
 class Celery:
@@ -47,12 +56,21 @@ class Celery:
         self._environment = environment
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def go_on(self) -> None:
+        """As the supervisor does: start it where it does not run."""
+        if self.process is not None and self.process.poll() is None:
+            return
         self.process = subprocess.Popen(
             [sys.executable, "-m", "celery", "-A", "config", "worker", "--loglevel", "WARNING", "--concurrency", "2"],
             env=self._environment,
             start_new_session=True,
         )
+
+    def kill_child(self, folder: Path) -> None:
+        """The one that composes there."""
+        assert self.process is not None
+        [child] = {parent_of(pid) for pid in drawing(folder)} & children_of(self.process.pid)
+        os.kill(child, signal.SIGKILL)
 
     def kill(self) -> None:
         """With its children. Twice does no harm."""
@@ -61,10 +79,18 @@ class Celery:
             self.process.wait()
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def children_of(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
 @pytest.fixture
 def celery(environment: dict[str, str]) -> Iterator[Celery]:
     celery = Celery(environment)
-    celery.start()
+    celery.go_on()
     yield celery
     celery.kill()
 
@@ -83,6 +109,54 @@ def seen(recording: Recording) -> Recording:
     return recording
 
 
+def sweep(recording: Recording, redis: RedisServer) -> None:
+    """As each 10 s, once the time is over after which a task, or who had it, is taken for lost."""
+    Recording.objects.filter(pk=recording.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    with Connection(redis.url) as broker:
+        celery_app.send_task(tasks.sweep_recordings.name, connection=broker)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("run", RUNS)
+def test_celerys_child_then_celery_then_redis_are_killed_and_there_is_one_film(
+    run: int, recording: Recording, celery: Celery, redis: RedisServer, places: Path
+) -> None:
+    world = SyntheticClass(recording.folder, 1.0)
+    person(world, "Tina", 0.0, 1.0)
+    world.write()
+    segments = Segments(recording.folder)
+    states.recorded(recording.pk)  # its task is lost
+    for kill in (lambda: celery.kill_child(recording.folder), celery.kill):
+        with held_up(segments, 0, FIRST_QUALITY) as held:
+            sweep(recording, redis)
+            wait_until(lambda held=held: drawing(held), within=120, what="it is being composed")
+            assert seen(recording).state == State.COMPOSING
+            kill()
+        wait_until(lambda: not drawing(recording.folder), within=60, what="who drew has ended")
+    celery.go_on()
+    with segments.claimed(f"{FIRST_QUALITY}-0000"):
+        sweep(recording, redis)
+        wait_until(lambda: seen(recording).attempts == states.TRIES, within=120, what="it is composed again")
+        assert recording.state == State.COMPOSING
+        redis.stop()
+    wait_until(lambda: seen(recording).state == State.READY, within=120, what="it is ready without Redis")
+    assert recording.outputs == Recording.Outputs.WAITING
+    redis.start()
+    sweep(recording, redis)
+
+    def made() -> bool:
+        celery.go_on()  # losing its broker while it is at work has ended it
+        return seen(recording).outputs == Recording.Outputs.MADE
+
+    wait_until(made, within=120, what="the rest is made")
+    assert (recording.duration, recording.tracks.count()) == (timedelta(seconds=1), 2)
+    kept = {path.relative_to(places / "storage").as_posix() for path in (places / "storage").rglob("*.*")}
+    names = (f"{FIRST_QUALITY}.mp4", "sound.m4a", "poster.jpg", "thumbnails.vtt", "thumbnails-1.jpg")
+    assert kept == {f"{recording.public_id}/{name}" for name in names}
+    assert sorted(recording.compositions.values_list("key", flat=True)) == sorted(kept)
+
+
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_a_celery_that_is_killed_composes_nothing_twice_and_loses_nothing(
     recording: Recording, celery: Celery, do: Callable[[str], None], tmp_path: Path
@@ -95,7 +169,7 @@ def test_a_celery_that_is_killed_composes_nothing_twice_and_loses_nothing(
     Recording.objects.filter(pk=recording.pk).update(started_at=timezone.now() - timedelta(seconds=50))
     do("tasks.compose_along.delay()")
     wait_until(lambda: seen(recording).segments_done == 1, within=300, what="a segment is composed along the class")
-    assert recording.state == Recording.State.RECORDING
+    assert recording.state == State.RECORDING
     first = segments.pictures_path(0, FIRST_QUALITY).stat().st_mtime_ns
 
     growing.stop()
@@ -103,15 +177,15 @@ def test_a_celery_that_is_killed_composes_nothing_twice_and_loses_nothing(
     wait_until(lambda: drawing(recording.folder), within=300, what="the rest is being composed")
     celery.kill()
     wait_until(lambda: not drawing(recording.folder), within=10, what="the helpers have ended")
-    assert seen(recording).state == Recording.State.COMPOSING
+    assert seen(recording).state == State.COMPOSING
     assert segments.pictures_path(0, FIRST_QUALITY).stat().st_mtime_ns == first
 
-    celery.start()
+    celery.go_on()
     over = timezone.now() - timedelta(seconds=1)
     Recording.objects.filter(pk=recording.pk).update(lease_until=over)  # 40 s are over
     do("tasks.sweep_recordings.delay()")
     wait_until(lambda: seen(recording).outputs == Recording.Outputs.MADE, within=300, what="all is made")
-    assert (recording.state, recording.segments_done, recording.segments_total) == (Recording.State.READY, 3, 3)
+    assert (recording.state, recording.segments_done, recording.segments_total) == (State.READY, 3, 3)
     assert recording.duration == timedelta(seconds=LENGTH)
     film = Composition.objects.get(recording=recording, name=f"{FIRST_QUALITY}.mp4")
     assert film.key == f"{recording.public_id}/{FIRST_QUALITY}.mp4"
