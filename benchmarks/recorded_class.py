@@ -11,7 +11,7 @@ within its half minute all the time. Cameras in one layer are what browsers send
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +23,7 @@ from av.packet import Packet
 
 from sfu.core.film import tile
 from sfu.core.layers import ENLARGED
-from sfu.manifest import LEASE, MANIFEST, TIMELINE, Joined, Manifest, Started, Stopped, TrackStarted
+from sfu.manifest import ENTRIES, LEASE, MANIFEST, TIMELINE, Joined, Manifest, Started, Stopped, TrackStarted
 from sfu.worker.rtpdump import append_rtcp, append_rtp, file_header
 from tests.recordings.synthetic import encode_opus, packetize_vp8, rtp, sender_report
 
@@ -155,17 +155,13 @@ class RecordedClass:
 
     def write(self, folder: Path) -> Path:
         folder.mkdir(parents=True)
-        entries: list[object] = [Started(at=BEGAN, recording=folder.name, room="bench", epoch="e1")]
+        entries: list[ENTRIES] = [Started(at=BEGAN, recording=folder.name, room="bench", epoch="e1")]
         entries += [Joined(at=BEGAN, peer=f"p{person}", name=f"Person {person}") for person in range(self.cameras)]
         for medium in self.media:
-            entries.append(_started(medium))
-            _write_log(folder / f"{medium.name}.e1.rtpdump", medium, self.seconds)
-        entries.append(Stopped(at=BEGAN + self.seconds))
-        (folder / TIMELINE).write_bytes(b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
-        (folder / LEASE).touch()
-        files = sorted(log.name for log in folder.glob("*.rtpdump"))
-        manifest = Manifest(folder.name, "bench", BEGAN, BEGAN + self.seconds, files)
-        (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+            about = started(medium.name, medium.person, medium.source)
+            entries.append(about)
+            write_log(folder / about.file, about.kind, medium.frames(self.seconds))
+        complete(folder, entries, self.seconds)
         return folder
 
     def write_tracks(self, folder: Path) -> dict[str, Path]:
@@ -188,15 +184,26 @@ class RecordedClass:
         return paths
 
 
-def _started(medium: Medium) -> TrackStarted:
-    sound = medium.source == "microphone"
+def complete(folder: Path, entries: list[ENTRIES], seconds: float) -> None:
+    """Timeline and manifest."""
+    entries.append(Stopped(at=BEGAN + seconds))
+    (folder / TIMELINE).write_bytes(b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
+    (folder / LEASE).touch()
+    files = sorted(log.name for log in folder.glob("*.rtpdump"))
+    manifest = Manifest(folder.name, "bench", BEGAN, BEGAN + seconds, files)
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+
+
+def started(name: str, person: int, source: str, at: float = 0.0) -> TrackStarted:
+    """`at`: seconds after BEGAN."""
+    sound = source == "microphone"
     return TrackStarted(
-        at=BEGAN,
-        producer_id=medium.name,
-        peer=f"p{medium.person}",
+        at=BEGAN + at,
+        producer_id=name,
+        peer=f"p{person}",
         kind="audio" if sound else "video",
-        source=medium.source,  # type: ignore[arg-type]
-        file=f"{medium.name}.e1.rtpdump",
+        source=source,  # type: ignore[arg-type]
+        file=f"{name}.e1.rtpdump",
         mime_type="audio/opus" if sound else "video/VP8",
         payload_type=100 if sound else 101,
         clock_rate=48000 if sound else 90000,
@@ -204,19 +211,21 @@ def _started(medium: Medium) -> TrackStarted:
     )
 
 
-def _write_log(path: Path, medium: Medium, seconds: float) -> None:
-    sound = medium.source == "microphone"
-    rate, kind = (48000, 100) if sound else (90000, 101)
-    log, number, reported = bytearray(file_header(BEGAN)), 0, -1.0
+def write_log(path: Path, kind: str, frames: Iterable[tuple[float, bytes]], began: float = 0.0) -> None:
+    """`frames`: (seconds after BEGAN, what was encoded). The log begins at `began`."""
+    sound = kind == "audio"
+    rate, payload_type = (48000, 100) if sound else (90000, 101)
+    log, number, reported = bytearray(file_header(BEGAN + began)), 0, -1.0
     with path.open("wb") as file:
-        for count, (at, data) in enumerate(medium.frames(seconds)):
+        for count, (at, data) in enumerate(frames):
             payloads = [data] if sound else packetize_vp8(data, count)
+            arrival, timestamp = at - began + 0.05, round(at * rate)
             for index, payload in enumerate(payloads):
                 last = index == len(payloads) - 1
-                append_rtp(log, rtp(kind, number, round(at * rate), last and not sound, payload), at + 0.05)
+                append_rtp(log, rtp(payload_type, number, timestamp, last and not sound, payload), arrival)
                 number += 1
             if at - reported >= 1.0:
-                append_rtcp(log, sender_report(BEGAN + at, round(at * rate)), at + 0.05)
+                append_rtcp(log, sender_report(BEGAN + at, timestamp), arrival)
                 reported = at
             if len(log) > CHUNK:
                 file.write(log)

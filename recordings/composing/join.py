@@ -70,9 +70,9 @@ def _join(segments: Segments, count: int, quality: str, out: Path) -> int:
 
 def _chapters(segments: Segments, count: int, quality: str) -> list[Chapter]:
     """As players of files show them; those on the recording's page come from a file of their own."""
-    plans = [segments.read(number) for number in range(count)]
-    scenes = [scene for plan in plans for scene in plan.scenes[quality]]
-    found = chapters.find(scenes, read_timeline(segments.recording), plans[-1].time, plans[-1].end / FPS)
+    scenes = (scene for number in range(count) for scene in segments.read(number).scenes[quality])
+    last = segments.read(count - 1)
+    found = chapters.find(scenes, read_timeline(segments.recording), last.time, last.end / FPS)
     return [
         {
             "id": number,

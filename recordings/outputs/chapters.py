@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from recordings.composing.composition import FPS, Scene
@@ -32,7 +32,7 @@ class _Point(NamedTuple):
     title: str
 
 
-def find(scenes: Sequence[Scene], entries: Iterable[ENTRIES], time: RecordedTime, duration: float) -> list[Chapter]:
+def find(scenes: Iterable[Scene], entries: Iterable[ENTRIES], time: RecordedTime, duration: float) -> list[Chapter]:
     """They cover the film, each longer than nothing. Empty where all would be one."""
     points = sorted([*_screens(scenes), *_marks(entries, time)], key=lambda point: point.at)
     kept = [_Point(0.0, BEGINNING, "Beginning")]
