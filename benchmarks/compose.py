@@ -19,22 +19,20 @@ from __future__ import annotations
 
 import argparse
 import math
-import multiprocessing as mp
 import os
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ffmpeg
 
 from benchmarks.machine import OtherWork
-from benchmarks.recorded_class import RecordedClass
+from benchmarks.recorded_class import CAMERA, LAYERS, RecordedClass
 from benchmarks.table import Benchmark, Table
+from benchmarks.watched import watched
 from recordings.composing.compose import compose, compose_next, plan
 from recordings.composing.composition import FPS, HD, Rect, grid, presentation
 from recordings.composing.planner import READY_AFTER
@@ -43,7 +41,6 @@ from recordings.composing.segments import SECONDS, Segments
 from recordings.programs import NICENESS, command
 
 WORKERS = 2
-SAMPLED_EVERY = 0.2  # seconds
 FIGURES = [
     "times", "cores", "memory_mb", "behind_s", "ready_s", "ffmpeg_times", "ffmpeg_cores", "ffmpeg_mb", "others_percent",
 ]  # fmt: skip
@@ -59,17 +56,27 @@ class Bench(Benchmark):
         )
         parser.add_argument("--cameras", type=int, nargs="+", default=[1, 5, 25])
         parser.add_argument("--screen", action="store_true", help="one of them shares a screen, too")
+        parser.add_argument(
+            "--one-layer", action="store_true", help="no camera knows simulcast: all are recorded in 1280x720"
+        )
         parser.add_argument("--no-ffmpeg", action="store_true")
 
     def run(self) -> Table:
         table = Table(
             f"Composing {self.options.minutes:g} minutes of class to 720p on {os.cpu_count()} cores",
-            ["cameras", "screen", "minutes", *FIGURES],
+            ["cameras", "of_them_720p", "screen", "minutes", *FIGURES],
         )
         for cameras in self.options.cameras:
-            made = RecordedClass(cameras, self.options.screen, self.options.minutes * 60)
+            layers = 1 if self.options.one_layer else len(LAYERS)
+            made = RecordedClass(cameras, self.options.screen, self.options.minutes * 60, layers)
             figures = measure(made, plain=not self.options.no_ffmpeg)
-            table.add(cameras=cameras, screen="yes" if made.screen else "no", minutes=self.options.minutes, **figures)
+            table.add(
+                cameras=cameras,
+                of_them_720p=sum(made.look(person) is CAMERA for person in range(cameras)),
+                screen="yes" if made.screen else "no",
+                minutes=self.options.minutes,
+                **figures,
+            )
         return table
 
 
@@ -119,69 +126,22 @@ def _ready(made: RecordedClass, folder: Path, out: Path) -> tuple[float, float]:
     """
     segments = Segments(folder)
     middle = max(0, int(made.seconds / SECONDS) // 2)
-    _take_away(segments, middle)
+    take_away(segments, middle)
     began = time.monotonic()
     compose_next(folder, "720p")
     one = time.monotonic() - began
     total = math.ceil(made.seconds / SECONDS)
     there = max(0, math.floor((made.seconds - READY_AFTER - one) / SECONDS))
     for number in range(there, total):
-        _take_away(segments, number)
+        take_away(segments, number)
     began = time.monotonic()
     _compose(folder, out)
     return one, time.monotonic() - began
 
 
-def _take_away(segments: Segments, number: int) -> None:
+def take_away(segments: Segments, number: int) -> None:
     segments.pictures_path(number, "720p").unlink()
     segments.sound_path(number).unlink()
-
-
-# --- memory ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Watched:
-    seconds: float
-    cpu: float  # seconds
-    memory: int  # bytes: the most that it and its children held
-
-
-def watched(work: Callable[..., None], *arguments: Any) -> Watched:
-    """Do it in a process of its own."""
-    process = mp.get_context("spawn").Process(target=work, args=arguments)
-    began, used = time.monotonic(), sum(os.times()[2:4])
-    process.start()
-    most = 0
-    while process.is_alive():
-        most = max(most, sum(_held(pid) for pid in _family(process.pid or 0)))
-        process.join(SAMPLED_EVERY)
-    if process.exitcode != 0:
-        raise SystemExit(f"{work.__name__} ended with status {process.exitcode}")
-    return Watched(time.monotonic() - began, sum(os.times()[2:4]) - used, most)
-
-
-def _family(root: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    found, look = [], [root]
-    while look:
-        found.append(look.pop())
-        look += children.get(found[-1], [])
-    return found
-
-
-def _held(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 # --- the plain FFmpeg ------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The folder of a long class with many people: a lecture hall's afternoon, in pictures small enough to be written at once.
+"""The folder of a long class with many people, in pictures small enough to be written at once.
 
 People come and go, switch their cameras on in turn, and speak one after the other; who is silent sends what Opus sends
 in silence. All is drawn from one seed: each run is the same class.
