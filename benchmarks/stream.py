@@ -1,9 +1,9 @@
 """A class that is shown live, and those who watch: what do they add to the media worker's delay?
 
-One camera and one voice go to a few receivers, as in `forward`: the worker has one core, the generator another. By
-turns the class is alone, is streamed (its process draws and encodes two qualities), and is watched besides: viewers
-wait for each part of picture and sound at a real web process, as browsers with hls.js do. All of that runs on both
-cores, wherever the kernel puts it; viewers' own work, which elsewhere other machines do, has to wait (`nice` 19).
+One camera and one voice go to a few receivers, as in `forward`. By turns the class is alone, is streamed (its process
+draws and encodes two qualities), and is watched besides: viewers wait for each part of picture and sound at a real web
+process, as browsers with hls.js do. Nothing has a core of its own, as in an installation: the kernel puts it where it
+likes. Viewers' own work, which elsewhere other machines do, has to wait (`nice` 19).
 
     rise_ms         by which the p95 lies above that of the class alone; the kernel's way is in both
     asked_s         requests a second that viewers had answered
@@ -27,7 +27,7 @@ from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
 from benchmarks.fanout import cpu_seconds
-from benchmarks.forward import CORES, GENERATOR_CORE, SERVER_CORE, WARM_UP, Generator, Probe
+from benchmarks.forward import CORES, SERVER_CORE, WARM_UP, Generator, Probe
 from benchmarks.machine import OtherWork
 from benchmarks.marks import Marks
 from benchmarks.peers import die_with_parent, free_port, own_address
@@ -75,12 +75,12 @@ class Bench(Benchmark):
 
 
 def measure(receivers: int, viewers: int, seconds: float, windows: int) -> dict[str, list[dict[str, Any]]]:
-    os.sched_setaffinity(0, {GENERATOR_CORE})
     peer = Lectern()
     peer.start(SERVER_CORE)
+    for thread in os.listdir(f"/proc/{peer.pid}/task"):
+        os.sched_setaffinity(int(thread), CORES)
     found: dict[str, list[dict[str, Any]]] = {"alone": [], "streamed": [], "watched": []}
     with ExitStack() as cleanup:
-        cleanup.callback(os.sched_setaffinity, 0, CORES)
         cleanup.callback(peer.stop)
         sender = Client(own_address())
         cleanup.callback(sender.close)
@@ -170,11 +170,7 @@ class Shown:
         self.web = self._open([*command, str(self.port), "config.asgi:application"], environ)
 
     def _open(self, command: list[str], environ: dict[str, str]) -> subprocess.Popen[bytes]:
-        def prepare() -> None:
-            die_with_parent()
-            os.sched_setaffinity(0, CORES)
-
-        return subprocess.Popen(command, env=environ, preexec_fn=prepare)
+        return subprocess.Popen(command, env=environ, preexec_fn=die_with_parent)
 
     def start(self) -> None:
         self.starts += 1
@@ -234,7 +230,6 @@ class Watching:
 
 
 def watch(port: int, viewers: int, asked: Synchronized[int], parts: Synchronized[int]) -> None:
-    os.sched_setaffinity(0, CORES)
     os.nice(19)
 
     async def all_of_them() -> None:
