@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from asgiref.sync import sync_to_async
 
@@ -12,10 +15,12 @@ from meetings.errors import Refused
 from meetings.media import recording as at_worker
 from meetings.media.hooks import on_recording_failed
 from meetings.models import Participant
+from recordings.handlers import RecordingStart
 from recordings.models import Consent, Recording
 from recordings.timeline import RecordedTime
 from sfu.manifest import Joined, Left, Mark, Paused, Resumed, Started, TrackStarted, read_timeline
 from sfu.protocol import DiskLow
+from tests.lectern import ROOT
 from tests.meetings.conftest import enter, hubs, join, make_hubs, redis_settings, world
 from tests.meetings.media.conftest import NAMES, come, make_worker, media, start_worker, worker
 from tests.recordings.test_recording_a_class import layer, sent
@@ -51,6 +56,21 @@ def stored() -> Recording:
 @sync_to_async
 def lesson_says(**what: object) -> None:
     Lesson.objects.update(**what)
+
+
+def test_whatever_the_page_offers_the_socket_takes() -> None:
+    page = (ROOT / "templates" / "meetings" / "room.html").read_text()
+
+    def offered(name: str) -> list[str]:
+        select = page.partition(f'<select id="recording-{name}"')[2].partition("</select>")[0]
+        return re.findall(r'value="([^"]+)"', select)
+
+    choices = {name: offered(name) for name in ("who", "layout", "quality", "formats")}
+    assert min(map(len, choices.values())) > 1
+    for who, layout, quality, formats in itertools.product(*choices.values()):
+        options = {"who": who, "layout": layout, "qualities": [quality], "formats": formats.split()}
+        msgspec.convert({"options": options}, RecordingStart)
+    assert {each for formats in choices["formats"] for each in formats.split()} == {"mp4", "m4a", "hls", "webm"}
 
 
 # --- pause and resume ------------------------------------------------------------------------------------------------

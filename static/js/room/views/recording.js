@@ -16,7 +16,7 @@ const ABOUT = {
  * @property {boolean} may record, by role and in this class
  * @property {{agreed: number, people: number} | null} consents for whom they concern
  *
- * @typedef {{who: 'all' | 'teachers', layout: string, qualities: string[]}} RecordingOptions
+ * @typedef {{who: 'all' | 'teachers', layout: string, qualities: string[], formats: string[]}} RecordingOptions
  */
 
 export class RecordingView {
@@ -25,6 +25,7 @@ export class RecordingView {
   #who = typed("recording-who", HTMLSelectElement);
   #layout = typed("recording-layout", HTMLSelectElement);
   #quality = typed("recording-quality", HTMLSelectElement);
+  #formats = typed("recording-formats", HTMLSelectElement);
 
   /** @param {Record<string, string>} wanted by the lesson */
   constructor(wanted) {
@@ -37,6 +38,7 @@ export class RecordingView {
   get options() {
     return {
       who: /** @type {'all' | 'teachers'} */ (this.#who.value), layout: this.#layout.value, qualities: [this.#quality.value],
+      formats: this.#formats.value.split(" "),
     };
   }
 
