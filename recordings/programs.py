@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
+import signal
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -15,6 +17,8 @@ import imageio_ffmpeg
 BASE_DIR = Path(__file__).resolve().parent.parent
 FONT = BASE_DIR / "static" / "vendor" / "fonts" / "DejaVuSans-Bold.ttf"
 LOCAL = "file,pipe"  # a media file that names a network address is not followed
+PR_SET_PDEATHSIG = 1  # of prctl(2)
+LIBC = ctypes.CDLL(None)
 NEEDED = ("drawtext", "alimiter")  # filters; Debian's FFmpeg has them, some small builds do not
 NICENESS = 5  # composing waits for classes that run, but a busy machine does not starve it
 NICENESS_ALONG = 19  # while the very class goes on that is composed
@@ -54,6 +58,11 @@ def run(stream: Any, *, timeout: float, cwd: Path | None = None, niceness: int =
 def last_words(stderr: bytes, status: int) -> str:
     text = stderr.decode(errors="replace").strip()
     return text[-400:] or f"FFmpeg ended with status {status}"
+
+
+def killed_with_parent() -> None:
+    """In a child, before its program: the kernel kills it in the moment in which the thread that started it ends."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def be_nice(niceness: int = NICENESS) -> None:

@@ -132,6 +132,7 @@ class Held:
         self.pk = pk
         self._until: datetime | None = until  # None: given back
         self._while = while_
+        self.lost = threading.Event()  # it was another's when it was to be renewed
         self._lock = threading.Lock()  # a thread renews while the composer works: `_until` is what both go by
 
     def _move(self, seen: State | Q, **changes: Any) -> None:

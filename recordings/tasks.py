@@ -181,7 +181,9 @@ def _compose_along(lease: AlongLease) -> None:
     if recording is None:
         raise LeaseLost
     planned = plan_along(recording.folder, recording.layout)
-    compose_next(recording.folder, FIRST_QUALITY, NICENESS_ALONG)
+    # A segment that was begun while the class went on is begun anew if it is not done soon after the class: on a busy
+    # machine what waits for everybody would keep the film waiting for minutes, and only root can raise a priority.
+    compose_next(recording.folder, FIRST_QUALITY, NICENESS_ALONG, wanted=lambda: not lease.lost.is_set())
     undone = left(recording.folder, planned, FIRST_QUALITY)
     lease.release(planned - undone)
     if undone:
@@ -269,6 +271,7 @@ def _kept(lease: Held) -> Iterator[None]:
                 try:
                     lease.renew()
                 except LeaseLost:
+                    lease.lost.set()
                     return
                 except DatabaseError as error:
                     log.warning("a lease could not be renewed: %s", error)

@@ -22,6 +22,9 @@ class BreakingProxy:
         self.fail_next = 0  # that many requests are, then no more
         self.cut_after: int | None = None  # bytes of what clients send; then a connection is cut, once
         self.cut_answer_after: int | None = None  # the same of what the server sends
+        self.flowing = threading.Event()  # while it is not set, what clients send waits here
+        self.flowing.set()
+        self.waiting = threading.Event()  # something does
         self.failed = 0  # requests answered with 500, connections cut
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -56,6 +59,9 @@ class BreakingProxy:
             data = source.recv(PIECE)
             if not data:
                 return False
+            if source is client and not self.flowing.is_set():
+                self.waiting.set()
+                self.flowing.wait()
             if self._breaks(client, data) if source is client else self._breaks_off(len(data)):
                 return False
             other.sendall(data)

@@ -101,19 +101,23 @@ def left(folder: Path, total: int, quality: str) -> int:
     return sum(number < total for number in Segments(folder).undone(quality))
 
 
-def compose_next(folder: Path, quality: str, niceness: int = NICENESS) -> bool:
-    """Compose a segment that nobody composes -> whether there was one."""
+def compose_next(
+    folder: Path, quality: str, niceness: int = NICENESS, wanted: Callable[[], bool] = lambda: True
+) -> bool:
+    """Compose a segment that nobody composes -> whether there was one. When it is not wanted any more it is let go."""
     segments = Segments(folder)
     for number in segments.undone(quality):
         with segments.claimed(f"{quality}-{number:04}") as mine:
             if mine and number in segments.undone(quality):
-                run(folder, number, quality, niceness)
+                run(folder, number, quality, niceness, wanted)
                 return True
     return False
 
 
-def run(folder: Path, number: int, quality: str, niceness: int = NICENESS) -> None:
-    """Draw and mix a segment in a process of its own. Raises CompositionFailed."""
+def run(
+    folder: Path, number: int, quality: str, niceness: int = NICENESS, wanted: Callable[[], bool] = lambda: True
+) -> None:
+    """Draw and mix a segment in a process of its own, while that is wanted. Raises CompositionFailed."""
     with tempfile.TemporaryFile() as errors:
         program = subprocess.Popen(
             [sys.executable, "-m", "recordings.composing.render", str(folder), str(number), quality, str(niceness)],
@@ -123,8 +127,7 @@ def run(folder: Path, number: int, quality: str, niceness: int = NICENESS) -> No
             stderr=errors,
         )
         try:
-            _listen(program)
-            if program.wait() != 0:
+            if _listen(program, wanted) and program.wait() != 0:
                 errors.seek(0)
                 said = errors.read()
                 words = last_words(said, program.returncode)
@@ -139,15 +142,20 @@ def run(folder: Path, number: int, quality: str, niceness: int = NICENESS) -> No
                     pipe.close()
 
 
-def _listen(program: subprocess.Popen[bytes]) -> None:
+def _listen(program: subprocess.Popen[bytes], wanted: Callable[[], bool]) -> bool:
+    """Until it has said all -> True, or is not wanted any more -> False."""
     assert program.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(program.stdout, selectors.EVENT_READ)
-        while True:
-            if not selector.select(timeout=STALLED):
+        heard = time.monotonic()
+        while wanted():
+            if selector.select(timeout=LOOK_EVERY):
+                if not os.read(program.stdout.fileno(), 65536):
+                    return True
+                heard = time.monotonic()
+            elif time.monotonic() - heard > STALLED:
                 raise CompositionFailed("The drawing process gave no sign of life for five minutes.")
-            if not os.read(program.stdout.fileno(), 65536):
-                return
+    return False
 
 
 def clear(folder: Path) -> None:

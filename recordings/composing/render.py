@@ -30,7 +30,7 @@ from recordings.composing.mix import mix
 from recordings.composing.names import Luma, draw
 from recordings.composing.pictures import Pictures
 from recordings.composing.segments import Camera, Segment, Segments, becoming
-from recordings.programs import LOCAL, be_nice, command
+from recordings.programs import LOCAL, be_nice, command, killed_with_parent
 
 BACKGROUND, EMPTY_TILE = 20, 48  # luma, of 16 to 235
 NEUTRAL = 128  # chroma
@@ -199,7 +199,10 @@ def render(segments: Segments, segment: Segment, quality: str) -> None:
     path = segments.pictures_path(segment.number, quality)
     with (
         becoming(path, path.with_name(f".{path.name}.part")) as unfinished,
-        subprocess.Popen(command(encoder(unfinished, size)), stdin=subprocess.PIPE) as program,
+        # Who draws the segment after us writes to the same file: nobody else shall by then.
+        subprocess.Popen(
+            command(encoder(unfinished, size)), stdin=subprocess.PIPE, preexec_fn=killed_with_parent
+        ) as program,
     ):
         assert program.stdin is not None
         for scene in scenes:

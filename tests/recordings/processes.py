@@ -43,7 +43,7 @@ def held_up(segments: Segments, number: int, quality: str = SMALL) -> Iterator[P
 
 
 @contextlib.contextmanager
-def task_running(task: str, recording: Recording, data: Path) -> Iterator[subprocess.Popen[bytes]]:
+def task_running(task: str, recording: Recording, data: Path, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process that does one of `recordings.tasks` for this recording, as a Celery child does; `small`."""
     code = (
         "import django; django.setup()\nfrom recordings import tasks\n"
@@ -57,6 +57,7 @@ def task_running(task: str, recording: Recording, data: Path) -> Iterator[subpro
             "DATABASE_URL": database_url(),
             "LECTERN_DATA": str(data),
             "REDIS_URL": "redis://127.0.0.1:1/0",
+            **environ,
         },
     )
     try:

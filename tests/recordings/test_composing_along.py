@@ -106,7 +106,7 @@ def test_a_class_that_stops_meanwhile_is_left_to_who_composes_the_rest(
         states.recorded(recording.pk)
         connection.close()
 
-    def stops_meanwhile(*arguments: object) -> bool:
+    def stops_meanwhile(*arguments: object, **options: object) -> bool:
         thread = threading.Thread(target=stop)
         thread.start()
         thread.join()
@@ -117,6 +117,32 @@ def test_a_class_that_stops_meanwhile_is_left_to_who_composes_the_rest(
     assert (seen(recording).state, recording.segments_done) == (State.QUEUED, 0)
     assert Segments(recording.folder).undone(SMALL) == [0], "planned is planned"
     assert states.claim(recording.pk) is not None
+
+
+def test_a_segment_that_is_not_done_soon_after_the_class_is_let_go(
+    recording: Recording, growing: Growing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was begun behind everybody else on the machine: whoever composes the rest begins it anew."""
+    monkeypatch.setattr(states, "RENEW_EVERY", 0.2)
+    segments = Segments(recording.folder)
+
+    def along() -> None:
+        tasks.compose_while_recording(recording.pk)
+        connection.close()
+
+    thread = threading.Thread(target=along)
+    with held_up(segments, 0) as held:
+        thread.start()
+        wait_until(lambda: drawing(held), within=200, what="composing has begun")
+        assert thread.is_alive()
+        growing.stop()
+        states.recorded(recording.pk)
+        thread.join(60)
+        assert not thread.is_alive()
+        wait_until(lambda: not drawing(recording.folder), within=60, what="who drew was ended")
+    with segments.claimed(f"{SMALL}-0000") as mine:
+        assert mine
+    assert (seen(recording).state, segments.undone(SMALL)) == (State.QUEUED, [0])
 
 
 def test_one_at_a_time_composes_along(recording: Recording, growing: Growing) -> None:

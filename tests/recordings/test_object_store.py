@@ -27,7 +27,8 @@ from recordings.models import Composition, Recording
 from recordings.playback import links
 from tests.breaking_proxy import BreakingProxy, breaking_proxy
 from tests.object_store import ObjectStore, running_object_store
-from tests.recordings.conftest import CONTENT, Sent
+from tests.recordings.conftest import CONTENT, SMALL, Sent
+from tests.recordings.processes import task_running
 from tests.recordings.synthetic import SyntheticClass, person
 from tests.redis_server import free_port
 from tests.world import ClientOf
@@ -94,10 +95,10 @@ def stored(bucket: Bucket, ready: Recording) -> Recording:
     return ready
 
 
-def recorded(recording: Recording) -> Path:
-    """Three seconds of class have been recorded and wait to be composed -> the folder."""
-    world = SyntheticClass(recording.folder, 3.0)
-    person(world, "Tina", 0.0, 3.0)
+def recorded(recording: Recording, length: float = 1.0) -> Path:
+    """So many seconds of class have been recorded and wait to be composed -> the folder."""
+    world = SyntheticClass(recording.folder, length)
+    person(world, "Tina", 0.0, length)
     folder = world.write()
     states.recorded(recording.pk)
     return folder
@@ -194,7 +195,7 @@ def test_while_the_store_is_broken_the_composition_waits_here_and_goes_up_afterw
     bucket.proxy.failing = False
     tasks.compose_recording(recording.pk)
     assert (seen(recording).state, recording.reason) == (State.READY, "")
-    assert recording.duration == timedelta(seconds=3)
+    assert recording.duration == timedelta(seconds=1)
     assert recording.tracks.count() == 2
     film = Composition.objects.get(recording=recording)
     assert bucket.keys() == [film.key]
@@ -237,6 +238,41 @@ def test_a_store_that_refuses_is_a_failure_with_its_reason(
     assert says in recording.reason
     assert "not-it" not in recording.reason
     assert len(list(folder.glob("*.rtpdump"))) == 2
+
+
+@pytest.fixture
+def environ(bucket: Bucket, object_store: ObjectStore) -> dict[str, str]:
+    """The bucket's, for another process."""
+    options = object_store.options(bucket.name, bucket.proxy.url)
+    names = {"access_key": "ACCESS_KEY_ID", "secret_key": "SECRET_ACCESS_KEY", "bucket_name": "BUCKET",
+             "endpoint_url": "ENDPOINT_URL", "region_name": "REGION"}  # fmt: skip
+    return {f"S3_{names[option]}": value for option, value in options.items()}
+
+
+def test_a_process_that_is_killed_while_it_stores_leaves_one_file_of_each_name(
+    bucket: Bucket, recording: Recording, places: Path, environ: dict[str, str], small: None
+) -> None:
+    folder = recorded(recording)
+    film = folder / f"{SMALL}.mp4"
+    made = set()
+    for task, held in (("compose_recording", State.UPLOADING), ("make_outputs", State.READY)):
+        bucket.proxy.flowing.clear()
+        bucket.proxy.waiting.clear()
+        with task_running(task, recording, places, **environ) as process:
+            assert bucket.proxy.waiting.wait(120), "it stores"
+            process.kill()
+            process.wait()
+        bucket.proxy.flowing.set()  # what it had sent may arrive by now, and nobody has noted it
+        assert seen(recording).state == held
+        assert states.take_from_the_dead(timezone.now() + states.LEASE) == 1
+        made.add(film.stat().st_mtime_ns)
+        getattr(tasks, task)(recording.pk)
+    assert (seen(recording).state, recording.outputs) == (State.READY, Outputs.MADE)
+    assert (recording.duration, recording.tracks.count()) == (timedelta(seconds=1), 2)
+    assert len(made) == 1, "composed once"
+    names = {f"{SMALL}.mp4", "sound.m4a", *ALWAYS}
+    assert {kept.name for kept in recording.compositions.all()} == names
+    assert set(bucket.keys()) == {f"{recording.public_id}/{name}" for name in names}
 
 
 # --- links -----------------------------------------------------------------------------------------------------------

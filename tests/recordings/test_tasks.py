@@ -35,7 +35,7 @@ State = Recording.State
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("small")]
 
 
-def synthetic(recording: Recording, length: float = 3.0, *, crashed: bool = False) -> Path:
+def synthetic(recording: Recording, length: float = 1.0, *, crashed: bool = False) -> Path:
     world = SyntheticClass(recording.folder, length)
     person(world, "Tina", 0.0, length, ended=not crashed)
     return world.write(crashed=crashed)
@@ -58,7 +58,7 @@ def test_a_stopped_recording_is_composed_stored_and_verified_and_its_raw_tracks_
     assert sent == [(recording.pk, 0)]
     tasks.compose_recording(recording.pk)
     assert (seen(recording).state, recording.progress, recording.reason) == (State.READY, 100, "")
-    assert recording.duration == timedelta(seconds=3)
+    assert recording.duration == timedelta(seconds=1)
     assert recording.ready_at is not None
     composition = Composition.objects.get(recording=recording)
     path = storage.local_path(composition.key)
@@ -66,7 +66,7 @@ def test_a_stopped_recording_is_composed_stored_and_verified_and_its_raw_tracks_
     with path.open("rb") as file:
         assert storage.digest(file) == (composition.size, composition.sha256)
     with av.open(str(path)) as film:
-        assert film.duration == pytest.approx(3_000_000, abs=40_000)
+        assert film.duration == pytest.approx(1_000_000, abs=40_000)
     data = path.read_bytes()
     assert 0 < data.index(b"moov") < data.index(b"mdat"), "its index stands in front: playback begins at once"
     assert {(track.name, track.kind) for track in Track.objects.filter(recording=recording)} == {
@@ -141,7 +141,7 @@ def test_a_full_disk_is_waited_for_however_often_it_is_and_nothing_of_what_did_n
     recording: Recording, sent: Sent
 ) -> None:
     """Each step of composing writes where there is no room (the kernel's /dev/full), until somebody has made some."""
-    folder = synthetic(recording, 1.0)
+    folder = synthetic(recording)
     states.recorded(recording.pk)
     steps = ["segment-0000.json.{pid}", "sound-0000.m4a.part", f"{SMALL}-0000.mp4.part", f"{SMALL}.mp4.joined"]
     full = [Segments(folder).path / f".{name.format(pid=os.getpid())}" for name in steps]
@@ -188,7 +188,7 @@ def test_a_recording_whose_worker_died_is_finished_by_the_sweeper(recording: Rec
     assert seen(recording).state == State.READY
     manifest = read_manifest(folder)
     assert manifest is not None
-    assert manifest.stopped_at - manifest.started_at == pytest.approx(3.0, abs=0.2)
+    assert manifest.stopped_at - manifest.started_at == pytest.approx(1.0, abs=0.2)
 
 
 def test_a_recording_that_a_worker_has_completed_is_queued_though_nobody_said_stop(recording: Recording) -> None:
@@ -243,7 +243,7 @@ def test_a_composer_killed_in_the_middle_takes_its_helpers_along_and_another_fin
     monkeypatch.setattr("recordings.composing.join.join", looked_at)
     tasks.compose_recording(recording.pk)
     assert seen(recording).state == State.READY
-    assert recording.duration == timedelta(seconds=3)
+    assert recording.duration == timedelta(seconds=1)
     assert kept == [done.st_mtime], "what was done is kept"
     assert Composition.objects.filter(recording=recording).count() == 1
 
@@ -393,7 +393,7 @@ def test_a_film_that_is_stored_when_its_recording_is_deleted_does_not_stay_in_th
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks.erase_recording, "delay", tasks.erase_recording)  # without a broker
-    synthetic(recording, 1.0)
+    synthetic(recording)
     states.recorded(recording.pk)
     store, kept = storage.store, []
 
