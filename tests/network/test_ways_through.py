@@ -15,8 +15,9 @@ from tests.network.links import SERVER, Network
 from tests.network.turn import SECRET, Relay, running_relay
 
 THROUGH_WITHIN = 10.0  # seconds: UDP is blocked
-BACK_WITHIN = 5.0  # seconds: another port or address of the NAT
-MOVED_WITHIN = 10.0  # seconds: another address of the machine; the socket dies with it, and that is noticed by a probe
+BACK_WITHIN = 5.0  # seconds: another port or address, of the NAT or of the machine
+STILL = 700  # ms without a picture: it stands still, and not because this machine was busy
+STEADY = 1500  # ms of pictures, after which it counts as being back
 
 # Nothing but relays, and of those only what the test says.
 RELAYS_ONLY = """
@@ -64,17 +65,39 @@ def time_to_see(one: Person, other: Person) -> float:
     return time.monotonic() - began
 
 
-def time_until_back(*pairs: tuple[Person, Person]) -> float:
-    """Seconds from now until everybody's picture of the other goes on for some frames."""
-    began = time.monotonic()
-    before = [viewer.frames_decoded(seen.participant_id) for viewer, seen in pairs]
-    for (viewer, seen), count in zip(pairs, before, strict=True):
+WATCH_FRAMES = """([id, still]) => {
+  const video = document.querySelector(`[data-testid="tile"][data-participant-id="${id}"][data-source="camera"] video`);
+  const seen = globalThis.framesSeen = { began: performance.now(), last: performance.now(), backAt: 0 };
+  const frame = () => {
+    if (seen !== globalThis.framesSeen) return;
+    const now = performance.now();
+    if (now - seen.last > still) seen.backAt = now - seen.began;
+    seen.last = now;
+    video.requestVideoFrameCallback(frame);
+  };
+  video.requestVideoFrameCallback(frame);
+}"""
+# ms that the picture was away for; null: it has not been there for long enough to say.
+BACK_AT = """([still, steady]) => {
+  const { began, last, backAt } = globalThis.framesSeen;
+  return performance.now() - last < still && performance.now() - began - backAt > steady ? backAt : null;
+}"""
+
+
+def time_until_back(change: Callable[[], None], *pairs: tuple[Person, Person]) -> float:
+    """Seconds from the change until everybody's picture of the other has come back to stay."""
+    for viewer, seen in pairs:
+        viewer.page.evaluate(WATCH_FRAMES, [seen.participant_id, STILL])
+    change()
+    took = []
+    for viewer, seen in pairs:
         wait_until(
-            lambda viewer=viewer, seen=seen, count=count: viewer.frames_decoded(seen.participant_id) > count + 5,
+            lambda viewer=viewer: viewer.page.evaluate(BACK_AT, [STILL, STEADY]) is not None,
             within=20,
             what=f"{viewer.username} seeing {seen.username} again",
         )
-    return time.monotonic() - began
+        took.append(viewer.page.evaluate("framesSeen.backAt") / 1000)
+    return max(took)
 
 
 def test_where_udp_is_blocked_tcp_or_a_relay_gets_through(
@@ -111,14 +134,16 @@ def test_another_port_or_address_does_not_end_the_class(
     sam.enter()
     sam.wait_to_see(tina)
     tina.wait_to_see(sam)
-    for what, change, within in (
-        ("another port", machine.link.rebind, BACK_WITHIN),
-        ("another address of the NAT", lambda: machine.link.rebind(address=True), BACK_WITHIN),
-        ("another network", machine.move, MOVED_WITHIN),
+    for what, change in (
+        ("another network", machine.move),
+        ("another port", machine.link.rebind),
+        ("another address of the NAT", lambda: machine.link.rebind(address=True)),
     ):
-        change()
-        took = time_until_back((sam, tina), (tina, sam))
-        print(f"{what}: {took:.1f} s until both see each other again")
-        assert took < within, what
+        for again in (True, True, False):  # a machine with other work is slow now and then, what is slow is slow always
+            took = time_until_back(change, (sam, tina), (tina, sam))
+            print(f"{what}: {took:.1f} s until both see each other again")
+            if took < BACK_WITHIN:
+                break
+            assert again, what
     assert sam.page.evaluate("lectern.state().session") == "joined"
     assert tina.page.get_by_test_id("participant").count() <= 2, "nobody has come anew"
