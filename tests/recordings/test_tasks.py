@@ -162,15 +162,16 @@ def test_a_full_disk_is_waited_for_however_often_it_is_and_nothing_of_what_did_n
     full[0].parent.mkdir()
     for path in full:
         path.symlink_to("/dev/full")
-    for path in full:
+    before = [f"{SMALL}.mp4", "poster.jpg", "thumbnails.vtt", "thumbnails-1.jpg"]
+    for path, stored in zip(full, (before[:1], before), strict=True):
         tasks.make_outputs(recording.pk)
         assert (seen(recording).outputs, recording.attempts) == (Recording.Outputs.WAITING, 0)
+        assert {composition.name for composition in recording.compositions.all()} == set(stored)
         assert len(list(folder.glob("*.rtpdump"))) == 2
         path.unlink()
     tasks.make_outputs(recording.pk)
     assert seen(recording).outputs == Recording.Outputs.MADE
-    made = {composition.name for composition in recording.compositions.all()}
-    assert made == {f"{SMALL}.mp4", "poster.jpg", "thumbnails.vtt", "thumbnails-1.jpg", "sound.m4a"}
+    assert {composition.name for composition in recording.compositions.all()} == {*before, "sound.m4a"}
 
 
 # --- what died -------------------------------------------------------------------------------------------------------
