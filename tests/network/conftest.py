@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
-from tests.browser.conftest import CHROMIUM_ARGUMENTS, FIREFOX_PREFS, PLAIN_ADDRESSES, executable
+from tests.browser.conftest import CHROMIUM_ARGUMENTS, PLAIN_ADDRESSES, executable
 from tests.browser.person import Person
 from tests.lectern import Lectern, running_lectern
 from tests.network.links import SERVER, Client, Network
@@ -71,39 +71,23 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture
 def person(playwright: Playwright, lectern: Lectern, tmp_path: Path) -> Iterator[Callable[..., Person]]:
-    """`person("student1", 1, machine=sam)` signs somebody in, in a Chromium of his own, or a `firefox`.
+    """`person("student1", 1, machine=sam)` signs somebody in, in a Chromium of his own.
 
     `plain_addresses`: others hear the machine's own, so that they find a direct way to it.
     """
     browsers: list[Browser] = []
     people: list[Person] = []
 
-    def launch(command: Path, *, firefox: bool, plain_addresses: bool) -> Browser:
+    def make(
+        username: str, number: int, *, machine: Client, plain_addresses: bool = False, **options: object
+    ) -> Person:
+        start = tmp_path / f"chromium-{number}"
+        start.write_text(f'#!/bin/sh\nexec {shlex.join([*machine.prefix, executable("chromium")])} "$@"\n')
+        start.chmod(0o755)
         # Cameras are for secure pages only, as on loopback: this address stands for one with a certificate.
-        if firefox:
-            return playwright.firefox.launch(
-                channel="moz-firefox",
-                executable_path=command,
-                firefox_user_prefs={**FIREFOX_PREFS, "dom.securecontext.allowlist": SERVER},
-            )
         secure = f"--unsafely-treat-insecure-origin-as-secure={lectern.url.rstrip('/')}"
         arguments = [*CHROMIUM_ARGUMENTS, secure, *([PLAIN_ADDRESSES] if plain_addresses else [])]
-        return playwright.chromium.launch(executable_path=command, args=arguments)
-
-    def make(
-        username: str,
-        number: int,
-        *,
-        machine: Client,
-        firefox: bool = False,
-        plain_addresses: bool = False,
-        **options: object,
-    ) -> Person:
-        command = tmp_path / f"browser-{number}"
-        browser = executable("firefox-esr" if firefox else "chromium")
-        command.write_text(f'#!/bin/sh\nexec {shlex.join([*machine.prefix, browser])} "$@"\n')
-        command.chmod(0o755)
-        browsers.append(launch(command, firefox=firefox, plain_addresses=plain_addresses))
+        browsers.append(playwright.chromium.launch(executable_path=start, args=arguments))
         one = Person(browsers[-1], lectern, username, number, **options)  # type: ignore[arg-type]
         people.append(one)
         one.context.add_init_script(KEEP_CONNECTIONS)
