@@ -34,12 +34,13 @@ def held_up(segments: Segments, number: int, quality: str = SMALL) -> Iterator[P
     path = segments.pictures_path(number, quality)
     unfinished = path.with_name(f".{path.name}.part")
     segments.path.mkdir(exist_ok=True)
+    unfinished.unlink(missing_ok=True)  # of one that was killed
     os.mkfifo(unfinished)
     try:
         yield unfinished
     finally:
         os.close(os.open(unfinished, os.O_RDONLY | os.O_NONBLOCK))
-        unfinished.unlink()
+        unfinished.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
