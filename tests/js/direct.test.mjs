@@ -269,7 +269,7 @@ test("a path that falls silent is left within half a second, and the server is t
 test("what the worker brings while a path is only suspected is shown in the moment in which it is given up", async () => {
   await connected();
   for (const source of ["camera", "microphone"]) sam.receiver.byWorker.set(`tina-${source}`, 40);
-  await later(400, { flows: false });
+  await later(300, { flows: false });
   assert.equal(sam.direct.state, "direct");
   for (const source of ["camera", "microphone"]) sam.receiver.byWorker.set(`tina-${source}`, 41);
   await later(100, { flows: false });

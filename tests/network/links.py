@@ -134,6 +134,10 @@ class Network:
         """Clients do not reach each other any more; the server they do."""
         self._forward(0)
 
+    def unite(self) -> None:
+        """They do again."""
+        self._forward(1)
+
     def _forward(self, value: int) -> None:
         for family in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
             self.server.write(family, value)

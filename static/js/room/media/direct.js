@@ -22,7 +22,7 @@ import { DirectNumbers } from "./direct_numbers.js";
  */
 
 export const LOOK_EVERY = 100; // ms
-const STALLED = 500; // ms without a packet of what should come: the worker's path is there, so there is no need to hope
+const STALLED = 400; // ms without a packet of what should come: the worker's path is there, so there is no need to hope
 const SUSPECT = 150; // ms without one: whoever hears nothing is likely not heard, so the worker is fed again meanwhile
 const CONNECT_WITHIN = 10_000; // ms, as an offer takes over a slow socket and the checks over a poor line
 const RETURN_WITHIN = 3000; // ms: then the worker's path is taken as it is
