@@ -25,15 +25,13 @@ from typing import Any
 
 from benchmarks.compose import take_away
 from benchmarks.fanout import cpu_seconds
-from benchmarks.forward import CORES, GENERATOR_CORE, SERVER_CORE, WARM_UP, Generator, Probe
+from benchmarks.forward import CORES, GENERATOR_CORE, SERVER_CORE, WARM_UP, Generator
 from benchmarks.machine import OtherWork
-from benchmarks.peers import own_address
 from benchmarks.peers.lectern import Lectern
 from benchmarks.recorded_class import RecordedClass
-from benchmarks.stream import LastOfFrames
+from benchmarks.stream import teach
 from benchmarks.table import Benchmark, Table, median, percentile
 from benchmarks.watched import family_seconds
-from benchmarks.webrtc_client import Client
 from recordings.composing.compose import compose_next, plan
 from recordings.composing.segments import SECONDS, Segments
 from recordings.programs import NICENESS_ALONG
@@ -74,15 +72,7 @@ def measure(receivers: int, cameras: int, seconds: float, windows: int) -> dict[
         peer = Lectern()
         peer.start(SERVER_CORE)
         cleanup.callback(peer.stop)
-        sender = Client(own_address())
-        cleanup.callback(sender.close)
-        generator = Generator(sender, peer.publish(sender))
-        generator.marks = LastOfFrames()
-        for _ in range(receivers):
-            client = Client(own_address())
-            cleanup.callback(client.close)
-            peer.subscribe(client)
-            generator.add(Probe(client, generator.marks))
+        generator = teach(peer, receivers, cleanup)
         for _ in range(windows):
             found["alone"].append(alone := _window(generator, peer.pid, seconds, composing=None))
             with _composing(folder) as pid:

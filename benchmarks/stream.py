@@ -82,15 +82,7 @@ def measure(receivers: int, viewers: int, seconds: float, windows: int) -> dict[
     found: dict[str, list[dict[str, Any]]] = {"alone": [], "streamed": [], "watched": []}
     with ExitStack() as cleanup:
         cleanup.callback(peer.stop)
-        sender = Client(own_address())
-        cleanup.callback(sender.close)
-        generator = Generator(sender, peer.publish(sender))
-        generator.marks = LastOfFrames()
-        for _ in range(receivers):
-            client = Client(own_address())
-            cleanup.callback(client.close)
-            peer.subscribe(client)
-            generator.add(Probe(client, generator.marks))
+        generator = teach(peer, receivers, cleanup)
         shown = Shown(peer, generator)
         cleanup.callback(shown.close)
         for _ in range(windows):
@@ -103,6 +95,20 @@ def measure(receivers: int, viewers: int, seconds: float, windows: int) -> dict[
                 row = found[kind][-1]
                 row["rise_ms"] = row["p95_ms"] - alone["p95_ms"]
     return found
+
+
+def teach(peer: Lectern, receivers: int, cleanup: ExitStack) -> Generator:
+    """A class on that server: one who sends, and receivers who all measure."""
+    sender = Client(own_address())
+    cleanup.callback(sender.close)
+    generator = Generator(sender, peer.publish(sender))
+    generator.marks = LastOfFrames()
+    for _ in range(receivers):
+        client = Client(own_address())
+        cleanup.callback(client.close)
+        peer.subscribe(client)
+        generator.add(Probe(client, generator.marks))
+    return generator
 
 
 class LastOfFrames(Marks):
