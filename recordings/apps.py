@@ -23,6 +23,10 @@ class RecordingsConfig(AppConfig):
             "task": tasks.expire_recordings.name,
             "schedule": tasks.EXPIRE_EVERY,
         }
+        settings.CELERY_BEAT_SCHEDULE["erase what is left of deleted recordings"] = {
+            "task": erasure.sweep_erasures.name,
+            "schedule": erasure.SWEEP_EVERY,
+        }
         settings.CELERY_BEAT_SCHEDULE["tell of recordings that nobody was told of"] = {
             "task": mails.sweep_notices.name,
             "schedule": mails.SWEEP_EVERY,

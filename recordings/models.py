@@ -337,4 +337,14 @@ class Notice(models.Model):
         return f"{self.kind} to {self.user}: {self.recording}"
 
 
+class Erasure(models.Model):
+    """Files of a recording whose row is gone, which are still to be deleted."""
+
+    public_id = models.CharField(max_length=32, unique=True)
+    since = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
 from recordings.live.models import Stream as Stream  # noqa: E402  a model of this app, kept beside what works with it

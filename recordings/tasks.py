@@ -346,16 +346,6 @@ def _clear_folders(folders: dict[str, Path], now: float) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@shared_task(autoretry_for=(Exception,), retry_backoff=60, retry_backoff_max=1800, max_retries=96)
-def erase_recording(public_id: str) -> None:
-    """All files of a recording whose row is gone. While the storage is away it is tried again, for two days.
-
-    No wait is longer than half an hour: what waits for more than an hour, Redis takes for lost and gives to another.
-    """
-    shutil.rmtree(Path(settings.RECORDINGS_DIR) / public_id, ignore_errors=True)
-    storage.erase(public_id)
-
-
 def unfinished_since() -> float:
     """Seconds that the oldest recording has waited for its composition since the class, for the metrics."""
     oldest = (

@@ -19,11 +19,11 @@ from django.utils import timezone
 
 from accounts.models import User
 from meetings.models import Room
-from recordings import finishing, states, storage, tasks
+from recordings import erasure, finishing, states, storage, tasks
 from recordings.composing import compose as composing
 from recordings.composing.join import join
 from recordings.composing.segments import Segments
-from recordings.models import Composition, Recording, Track
+from recordings.models import Composition, Erasure, Recording, Track
 from sfu.manifest import LEASE, MANIFEST, read_manifest
 from tests.lectern import wait_until
 from tests.recordings.conftest import SMALL, Sent
@@ -39,6 +39,10 @@ def synthetic(recording: Recording, length: float = 1.0, *, crashed: bool = Fals
     world = SyntheticClass(recording.folder, length)
     person(world, "Tina", 0.0, length, ended=not crashed)
     return world.write(crashed=crashed)
+
+
+def away(public_id: str) -> None:
+    raise storage.StorageAway("away")
 
 
 def touched(folder: Path, ago: float) -> None:
@@ -302,10 +306,6 @@ def test_what_could_not_be_deleted_is_deleted_the_next_time(
 ) -> None:
     settings.RECORDING_RETENTION_DAYS = 30
     Recording.objects.filter(pk=ready.pk).update(stopped_at=timezone.now() - timedelta(days=31))
-
-    def away(key: str) -> None:
-        raise ConnectionError("the storage is away")
-
     ready.folder.mkdir(parents=True)
     with monkeypatch.context() as broken:
         broken.setattr(storage, "erase", away)
@@ -364,7 +364,7 @@ def test_a_deleted_lesson_takes_its_recordings_files_along_also_those_that_nobod
     kept = places / "storage"
     for key in (f"{ready.public_id}/hls/720p.m4s", f"{ready.public_id}9/720p.mp4"):
         storage.store(places / "made.mp4", key)
-    monkeypatch.setattr(tasks.erase_recording, "delay", tasks.erase_recording)  # without a broker
+    monkeypatch.setattr(erasure.erase_recording, "delay", erasure.erase_recording)  # without a broker
     path = storage.local_path(Composition.objects.get(recording=ready).key)
     assert path is not None
     assert path.exists()
@@ -376,9 +376,29 @@ def test_a_deleted_lesson_takes_its_recordings_files_along_also_those_that_nobod
     assert not Recording.objects.exists()
     assert [path.name for path in kept.iterdir()] == [f"{ready.public_id}9"], "another's"
     assert not ready.folder.exists()
-    tasks.erase_recording(ready.public_id)  # twice does no harm
+    erasure.erase_recording(ready.public_id)  # twice does no harm
     with pytest.raises(ValueError, match="everybody"):
         storage.erase("")
+
+
+def test_files_of_a_deleted_recording_are_due_until_they_are_gone(
+    ready: Recording, places: Path, monkeypatch: pytest.MonkeyPatch, sent: Sent
+) -> None:
+    """The broker lost the first task, the second found the storage away."""
+    monkeypatch.setattr(erasure.erase_recording, "delay", lambda public_id: None)
+    ready.delete()
+    assert list((places / "storage").iterdir())
+    monkeypatch.setattr(erasure.erase_recording, "delay", erasure.erase_recording)
+    erasure.sweep_erasures()
+    assert Erasure.objects.exists(), "its first task may still be at it"
+    Erasure.objects.update(since=timezone.now() - 2 * erasure.AGAIN_AFTER)
+    with monkeypatch.context() as broken:
+        broken.setattr(storage, "erase", away)
+        with pytest.raises(storage.StorageAway):
+            erasure.sweep_erasures()
+    erasure.sweep_erasures()
+    assert not list((places / "storage").iterdir())
+    assert not Erasure.objects.exists()
 
 
 def test_a_recording_deleted_while_it_is_composed_is_left_alone(recording: Recording, sent: Sent) -> None:
@@ -393,7 +413,7 @@ def test_a_recording_deleted_while_it_is_composed_is_left_alone(recording: Recor
 def test_a_film_that_is_stored_when_its_recording_is_deleted_does_not_stay_in_the_storage(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks.erase_recording, "delay", tasks.erase_recording)  # without a broker
+    monkeypatch.setattr(erasure.erase_recording, "delay", erasure.erase_recording)  # without a broker
     synthetic(recording)
     states.recorded(recording.pk)
     store, kept = storage.store, []
@@ -412,7 +432,7 @@ def test_a_film_that_is_stored_when_its_recording_is_deleted_does_not_stay_in_th
 def test_a_recording_deleted_while_the_rest_of_it_is_made_is_left_alone(
     ready: Recording, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr(tasks.erase_recording, "delay", tasks.erase_recording)  # without a broker
+    monkeypatch.setattr(erasure.erase_recording, "delay", erasure.erase_recording)  # without a broker
     Recording.objects.update(outputs=Recording.Outputs.WAITING)
 
     def deleted(*_: object) -> None:
