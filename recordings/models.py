@@ -59,6 +59,11 @@ class RecordingQuerySet(models.QuerySet["Recording"]):
         taught = Enrolment.objects.filter(user=user, role=Enrolment.Role.TEACHER).values("course")
         return self.filter(own | Q(room__lesson__course__in=taught))
 
+    def failed(self) -> RecordingQuerySet:
+        """What somebody who manages it can try again: `Recording.has_failed`."""
+        rest = Q(state=Recording.State.READY, outputs=Recording.Outputs.FAILED)
+        return self.filter(Q(state=Recording.State.FAILED) | rest)
+
 
 class Recording(models.Model):
     """A class, or a part of one, recorded. `recordings.states` is the one place that moves `state`."""
@@ -144,6 +149,13 @@ class Recording(models.Model):
     def is_unfinished(self) -> bool:
         """Its state goes on changing by itself."""
         return self.state in UNFINISHED
+
+    @property
+    def has_failed(self) -> bool:
+        """Its film could not be made, or something of what belongs to it."""
+        return self.state == self.State.FAILED or (
+            self.state == self.State.READY and self.outputs == self.Outputs.FAILED
+        )
 
     @property
     def gets_more(self) -> bool:

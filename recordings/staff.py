@@ -80,8 +80,7 @@ def release(request: HttpRequest, public_id: str) -> HttpResponse:
 def retry_many(request: HttpRequest) -> HttpResponse:
     """Those of the chosen ones that have failed, and that the user manages."""
     wanted = [public_id for public_id in request.POST.getlist("id")[:MOST] if "\0" not in public_id]
-    mine = Recording.objects.managed_by(request.user).values("pk")
-    found = Recording.objects.filter(pk__in=mine, public_id__in=wanted, state=Recording.State.FAILED)
+    found = Recording.objects.managed_by(request.user).failed().filter(public_id__in=wanted)
     queued = sum(services.retry(recording) for recording in found)
     messages.info(request, f"{queued} queued again." if queued else "None of these recordings has failed.")
     return redirect("recordings:list")

@@ -48,7 +48,7 @@ def recordings(request: HttpRequest) -> HttpResponse:
         "form": form,
         "is_search": any(value for name, value in request.GET.items() if name != "page"),
         "managed": managed,
-        "any_failed": any(each.pk in managed and each.state == Recording.State.FAILED for each in page),
+        "any_failed": any(each.pk in managed and each.has_failed for each in page),
         "any_ready": any(each.pk in managed and each.state == Recording.State.READY for each in page),
     }
     return render(request, "recordings/list.html", context)

@@ -51,6 +51,19 @@ def test_failures_are_found_by_state_and_by_their_reason(failed: list[Recording]
     assert stella.get("/api/v1/recordings/", {"state": "odd"}).status_code == 400
 
 
+def test_a_film_of_which_something_is_missing_is_among_those_that_failed_for_who_can_try_again(
+    ready: Recording, client_of: ClientOf, sent: Sent
+) -> None:
+    Recording.objects.update(outputs=Recording.Outputs.FAILED, reason="No chapters.")
+    for name, told in (("stella", True), ("tina", True), ("sam", False)):
+        page = client_of(name).get(reverse(LIST), {"state": "failed"}).content.decode()
+        assert (ready.public_id in page) == told, name
+        assert ("No chapters." in page) == told, name
+    tina = client_of("tina")
+    assert "1 queued again" in tina.post(reverse(RETRY), {"id": ready.public_id}, follow=True).content.decode()
+    assert ready.public_id not in tina.get(reverse(LIST), {"state": "failed"}).content.decode()
+
+
 def test_many_are_tried_again_at_once(failed: list[Recording], client_of: ClientOf, sent: Sent) -> None:
     chosen = {"id": [failed[0].public_id, failed[2].public_id, "made-up", "x\0"]}
     told = client_of("stella").post(reverse(RETRY), chosen, follow=True).content.decode()
