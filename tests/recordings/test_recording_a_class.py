@@ -166,19 +166,6 @@ async def test_the_room_is_told_when_the_sweeper_ends_its_recording(worker, come
     assert await stored() == [(started["recording_id"], "queued")]
 
 
-async def test_a_redis_that_came_back_empty_hides_no_recording_that_runs(worker, come, enter, places, hubs):
-    tina = await come("tina")
-    started = await tina.client.do("recording:start")
-    await hubs.redis.flushall()
-    assert await tina.client.until_closed() == 1012
-    await tina.client.close()
-    await worker.up()
-    again = await come("tina")
-    assert again.answer["recording"]["recording_id"] == started["recording_id"]
-    await again.client.do("recording:stop")
-    assert (await come("sam")).answer["recording"] is None
-
-
 async def test_a_recording_that_nobody_knows_of_is_stopped(worker, come, world, places, hubs, media):
     tina = await come("tina")
     await media.rooms[world.room.code].request(StartRecording(room=world.room.code, recording="unknown"))
