@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 
 NO_SPACE = os.strerror(errno.ENOSPC)
+# It cannot write, or not even make the file that its readers share, which it calls an I/O error.
+SQLITE_WITHOUT_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
 class NothingRecorded(Exception):
@@ -21,5 +24,8 @@ class StillRecording(Exception):
 
 
 def is_full_disk(error: Exception) -> bool:
-    """Whether room on a disk would help. Of another process (FFmpeg) its words are all that there is."""
+    """Whether room on a disk would help, the database's too. Of another process (FFmpeg, PostgreSQL) its words are all
+    that there is."""
+    if getattr(error.__cause__, "sqlite_errorcode", None) in SQLITE_WITHOUT_ROOM:
+        return True
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or NO_SPACE in str(error)

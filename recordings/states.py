@@ -140,13 +140,15 @@ class Held:
             if not _move(self.pk, seen, Q(lease_until=self._until), **changes):
                 raise LeaseLost
 
-    def _note(self, **changes: Any) -> None:
-        """What moves no state, and is told to nobody."""
+    def _note(self, *, last: bool = False, **changes: Any) -> None:
+        """What moves no state, and is told to nobody. `last`: nothing follows but the same again, where the transaction
+        was undone (by a full disk)."""
         with self._lock:
             held = Recording.objects.filter(self._while, pk=self.pk, lease_until=self._until)
             if self._until is None or held.update(**changes) != 1:
                 raise LeaseLost
-            self._until = changes.get("lease_until", self._until)
+            if not last:
+                self._until = changes.get("lease_until", self._until)
 
     def renew(self) -> None:
         self._note(lease_until=timezone.now() + LEASE)
@@ -157,7 +159,7 @@ class Lease(Held):
 
     def progress(self, done: int, total: int, seconds_left: int | None) -> None:
         """So many segments are composed."""
-        about = {"progress": 100 * done // total, "segments_done": done, "segments_total": total}
+        about: dict[str, Any] = {"progress": 100 * done // total, "segments_done": done, "segments_total": total}
         self._note(**about, seconds_left=seconds_left)
         announce.state(self.pk)
 
@@ -241,18 +243,18 @@ class OutputsLease(Held):
         attempts = Recording.objects.filter(pk=self.pk).values_list("attempts", flat=True).first()
         with transaction.atomic():
             if attempts is None or attempts >= TRIES:
-                self._note(outputs=Outputs.FAILED, lease_until=None, reason=reason[:500])
+                self._note(last=True, outputs=Outputs.FAILED, lease_until=None, reason=reason[:500])
                 return
             wait = RETRY_AFTER * attempts
             until = timezone.now() + timedelta(seconds=wait) + ASK_AGAIN
-            self._note(outputs=Outputs.WAITING, lease_until=until)
+            self._note(last=True, outputs=Outputs.WAITING, lease_until=until)
             _make_outputs(self.pk, countdown=wait)
 
     def give_back(self, after: float) -> None:
         """No try of ours: the storage is away, or the disk full."""
         with transaction.atomic():
             until = timezone.now() + timedelta(seconds=after) + ASK_AGAIN
-            self._note(outputs=Outputs.WAITING, attempts=F("attempts") - 1, lease_until=until)
+            self._note(last=True, outputs=Outputs.WAITING, attempts=F("attempts") - 1, lease_until=until)
             _make_outputs(self.pk, countdown=after)
 
 

@@ -11,7 +11,8 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 from celery import shared_task
@@ -37,6 +38,7 @@ EXPIRE_EVERY = 3600.0  # seconds
 UNCLAIMED_KEPT = 7 * 86400.0  # seconds: a database restored from a backup may not know of the latest recordings yet
 UPLOAD_AGAIN = 20.0  # seconds: a storage that comes back has the composition within a minute
 ROOM_AGAIN = 60.0  # seconds: to find out that a disk is still full takes as long as to draw what would not fit
+NOTED_AGAIN = 1.0  # seconds: well before the sweeper sees that a lease has run out meanwhile
 DISK_FULL = "The server's disk is full. It goes on when somebody has made room."
 UNKNOWN_FAILURE = "Composing failed for a reason of ours; the log of the Celery worker tells it."
 
@@ -69,7 +71,7 @@ def _try(lease: Lease) -> None:
     except Exception as error:
         if is_full_disk(error):
             log.warning("recording %s waits for room on the disk: %s", lease.pk, error)
-            lease.give_back(after=ROOM_AGAIN, reason=DISK_FULL)
+            _once_it_fits(lambda: lease.give_back(after=ROOM_AGAIN, reason=DISK_FULL))
             return
         if not isinstance(error, CompositionFailed):
             log.exception("recording %s could not be composed", lease.pk)
@@ -83,6 +85,19 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or type(error).__name__}."
     return UNKNOWN_FAILURE
+
+
+def _once_it_fits(note: Callable[[], None]) -> None:
+    """The full disk may be the database's, too. A process that ended now would leave a try behind that counts."""
+    while True:
+        try:
+            note()
+            return
+        except DatabaseError as error:
+            if not is_full_disk(error):
+                raise
+            log.warning("the database waits for room on its disk: %s", error)
+            time.sleep(NOTED_AGAIN)
 
 
 def _compose(lease: Lease) -> None:
@@ -212,7 +227,7 @@ def make_outputs(pk: int) -> None:
         with contextlib.suppress(LeaseLost):
             if is_full_disk(error):
                 log.warning("recording %s waits for room on the disk: %s", pk, error)
-                lease.give_back(after=ROOM_AGAIN)
+                _once_it_fits(lambda: lease.give_back(after=ROOM_AGAIN))
                 return
             log.exception("recording %s: not all could be made of it", pk)
             lease.failed(_reason(error))
@@ -293,7 +308,15 @@ def _kept(lease: Held) -> Iterator[None]:
 @shared_task
 def sweep_recordings() -> None:
     """Recordings whose media worker, Celery worker or task was lost go on."""
-    now = timezone.now()
+    try:
+        _sweep(timezone.now())
+    except DatabaseError as error:
+        if not is_full_disk(error):
+            raise
+        log.error("The database's disk is full (%s). No recording goes on until somebody has made room.", error)
+
+
+def _sweep(now: datetime) -> None:
     for recording in Recording.objects.filter(state=Recording.State.RECORDING).select_related("room"):
         folder, begun = recording.folder, recording.started_at.timestamp()
         if finishing.is_complete(folder) or finishing.is_abandoned(folder, now.timestamp(), begun):
