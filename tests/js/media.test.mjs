@@ -107,6 +107,35 @@ test("joining makes a transport for each direction and consumes what others send
   assert.equal(engine.state, "up");
 });
 
+test("transports that were asked for behind the join are the ones that are used, and only once", async () => {
+  engine.prepare();
+  assert.deepEqual(server.of("transport:create").map((data) => data.direction).sort(), ["recv", "send"]);
+  await inClass();
+  assert.equal(server.of("transport:create").length, 2);
+  engine.prepare();
+  assert.equal(server.of("transport:create").length, 2, "who has transports needs no others");
+  await engine.restart({ epoch: "e2", reason: "worker_gone" }, { private: false });
+  assert.equal(server.of("transport:create").length, 4);
+});
+
+test("transports that were asked for behind the join and refused are asked for again", async () => {
+  server.refuse.set("transport:create", "media_unavailable");
+  engine.prepare();
+  mock.timers.enable({ apis: ["setTimeout"] });
+  await engine.joined(joinAnswer());
+  mock.timers.tick(300);
+  mock.timers.reset();
+  await enough(() => engine.state === "up", "the second try");
+});
+
+test("a transport's checks and handshake begin before the worker has answered whose it is", async () => {
+  const { request } = server;
+  server.request = (event, data) => (event === "transport:connect" ? (server.requests.push([event, data]), new Promise(() => {})) : request(event, data));
+  await inClass();
+  await enough(() => server.of("produce").length === 2 && server.of("consumer:resume").length === 2, "all the rest");
+  assert.equal(server.of("transport:connect").length, 2);
+});
+
 test("a microphone and a camera go in one stream, a screen in its own", async () => {
   await inClass();
   await engine.sender.publish("screen", track("video"));
@@ -387,11 +416,11 @@ test("a transport whose connecting was cut off is not used again, whatever the w
   engine.receiver.want([]);
   await engine.joined(joinAnswer());
   const { link } = engine;
-  server.refuse.set("transport:connect", "disconnected");
+  for (const event of ["transport:connect", "produce"]) server.refuse.set(event, "disconnected");
   await engine.sender.publish("microphone", track("audio"));
-  assert.equal(server.of("produce").length, 0);
+  assert.equal(engine.sender.producers.length, 0);
   await engine.joined(joinAnswer(alive()));
-  await enough(() => server.of("produce").length === 1, "sending over a new transport");
+  await enough(() => engine.sender.producers.length === 1, "sending over a new transport");
   assert.notEqual(engine.link, link);
 });
 
@@ -404,7 +433,7 @@ test("a worker that refuses to connect a transport gets another one", async () =
   await engine.sender.publish("microphone", track("audio"));
   mock.timers.tick(300);
   mock.timers.reset();
-  await enough(() => engine.link && engine.link !== link && server.of("produce").length === 1, "another transport");
+  await enough(() => engine.link && engine.link !== link && engine.sender.producers.length === 1, "another transport");
 });
 
 test("another microphone while muted is put in place without being heard", async () => {

@@ -81,6 +81,27 @@ test("a session that was forgotten gets the whole snapshot in place of the old r
   assert.equal(room.chat.length, 0);
 });
 
+test("who stands in the lobby joins by the socket that is open already, and has another after a change of network", async () => {
+  connection.prepare();
+  newest().open();
+  session.wake({ moved: true });
+  assert.equal(sockets[0].closedWith, 1000);
+  newest().open();
+  assert.deepEqual(newest().sent, []);
+  session.join({ display_name: "Sam" });
+  assert.equal(sockets.length, 2);
+  newest().answer("room:join", snapshot());
+  await settle();
+  assert.equal(session.state, "joined");
+});
+
+test("what a join leads to may be asked for right behind it", () => {
+  session.on("asked", () => void connection.request("transport:create", { direction: "recv" }).catch(() => {}));
+  session.join({});
+  newest().open();
+  assert.deepEqual(newest().sent.map((request) => request.event), ["room:join", "transport:create"]);
+});
+
 test("a join that times out or fails inside is tried again", async () => {
   session.join({ display_name: "Sam" });
   newest().open();

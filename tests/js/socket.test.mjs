@@ -97,6 +97,58 @@ test("a handshake from before the network came back is not waited for", () => {
   assert.equal(sockets.length, 2);
 });
 
+test("a socket that was opened ahead is the one that is used, with no other handshake", async () => {
+  let opened = 0;
+  connection.on("open", () => opened++);
+  connection.prepare();
+  newest().open();
+  assert.equal(opened, 0, "nobody has asked for it yet");
+  connection.start();
+  assert.equal(opened, 1);
+  assert.equal(sockets.length, 1);
+  const request = connection.request("room:join");
+  newest().answer("room:join", {});
+  await request;
+});
+
+test("a handshake that was begun ahead, and is under way, is waited for", () => {
+  let opened = 0;
+  connection.on("open", () => opened++);
+  connection.prepare();
+  connection.start();
+  newest().open();
+  assert.deepEqual([opened, sockets.length], [1, 1]);
+});
+
+test("a socket opened ahead that breaks, or is refused, is not told of and not tried again until it is wanted", () => {
+  const told = [];
+  for (const event of ["down", "closed"]) connection.on(event, () => told.push(event));
+  for (const code of [1006, 4003]) {
+    connection.prepare();
+    newest().open();
+    newest().drop(code);
+  }
+  mock.timers.tick(60_000);
+  assert.deepEqual([told, sockets.length], [[], 2]);
+  connection.start();
+  assert.equal(sockets.length, 3);
+  newest().open();
+  newest().drop(4003);
+  assert.deepEqual(told, ["closed"]);
+});
+
+test("a socket opened ahead is let go when nobody joins for long, and one that was joined by never", () => {
+  connection.prepare();
+  newest().open();
+  mock.timers.tick(300_000);
+  assert.equal(newest().closedWith, 1000);
+  connection.prepare();
+  newest().open();
+  connection.start();
+  mock.timers.tick(300_000);
+  assert.equal(newest().closedWith, null);
+});
+
 for (const [code, meaning] of [[4001, "unauthenticated"], [4003, "removed"], [4004, "ended"], [4009, "replaced"]]) {
   test(`close code ${code} (${meaning}) is not retried`, () => {
     connected();

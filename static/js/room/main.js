@@ -5,7 +5,7 @@
  */
 import mediasoup from "/static/vendor/mediasoup-client.js";
 import { Controls } from "./controls.js";
-import { describeDevice, isPhone, safeStorage, socketAddress, storageOfTab } from "./environment.js";
+import { describeDevice, isPhone, safeStorage, storageOfTab } from "./environment.js";
 import { Devices } from "./media/devices.js";
 import { Encryption } from "./media/encryption.js";
 import { MediaEngine } from "./media/engine.js";
@@ -14,7 +14,6 @@ import { collectStats } from "./media/stats.js";
 import { RoomKeys } from "./room_keys.js";
 import { RoomState } from "./room_state.js";
 import { Session } from "./session.js";
-import { RoomConnection } from "./socket.js";
 import { BannerView } from "./views/banner.js";
 import { DialogsView } from "./views/dialogs.js";
 import { byId, clock, setText } from "./views/dom.js";
@@ -25,6 +24,7 @@ import { NoticesView } from "./views/notices.js";
 import { PanelsView } from "./views/panels.js";
 import { ToolbarView } from "./views/toolbar.js";
 import { Watch } from "./watch.js";
+import { boot, connection } from "./wiring/boot.js";
 import { wireChat } from "./wiring/chat.js";
 import { wireConnections } from "./wiring/connections.js";
 import { wireDevices } from "./wiring/devices.js";
@@ -36,8 +36,6 @@ import { wirePeople } from "./wiring/people.js";
 import { wireRecording } from "./wiring/recording.js";
 import { wireStage } from "./wiring/stage.js";
 
-/** @type {import('./types.js').Boot} */
-const boot = JSON.parse(byId("boot").textContent ?? "{}");
 const phone = isPhone();
 
 // A link for one person must not stay in the address bar, from where it is copied and photographed; nor a key.
@@ -46,7 +44,6 @@ if (new URL(location.href).searchParams.has("token")) history.replaceState(null,
 
 // --- the parts --------------------------------------------------------------------------------------------------------
 
-const connection = new RoomConnection({ url: socketAddress(boot, location) });
 const room = new RoomState();
 const session = new Session(connection, room);
 const devices = new Devices({ media: navigator.mediaDevices, storage: safeStorage(), phone });
@@ -165,6 +162,7 @@ session.on("state", ({ from, to, reason }) => {
   else if (to === "lobby") backToLobby();
   else if (to !== "joining") over(to, reason);
 });
+session.on("asked", () => engine.prepare());
 session.on("refused", ({ message }) => lobby.setJoining(false, message));
 session.on("joined", ({ answer, entered }) => {
   // Its teacher changed it while this page stood in the lobby.

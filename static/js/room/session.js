@@ -35,9 +35,11 @@ const FINAL_REFUSALS = new Set([
  * @typedef {import('./types.js').JoinAnswer} JoinAnswer
  * @typedef {{
  *   state: {from: State, to: State, reason: string},
+ *   asked: undefined,
  *   joined: {answer: JoinAnswer, entered: boolean},
  *   refused: {code: string, message: string},
- * }} SessionEvents `entered`: through the lobby, not back after a break
+ * }} SessionEvents `asked`: a join is under way, and what it will lead to may be asked for behind it; `entered`: through
+ *   the lobby, not back after a break
  */
 
 /** @extends {Emitter<SessionEvents>} */
@@ -104,7 +106,8 @@ export class Session extends Emitter {
    */
   wake({ suspect = false, moved = false } = {}) {
     const timeout = moved ? PROBE_MOVED : suspect ? PROBE_SUSPECT : PROBE;
-    if (!this.#connection.isOpen) this.#connection.retryNow();
+    if (this.#state === "lobby") this.#connection.prepare();
+    else if (!this.#connection.isOpen) this.#connection.retryNow();
     else if (this.inClass) this.#connection.request("stats:report", {}, { timeout }).catch(() => {});
   }
 
@@ -123,7 +126,9 @@ export class Session extends Emitter {
     /** @type {JoinAnswer} */
     let answer;
     try {
-      answer = await this.#connection.request("room:join", request);
+      const answered = this.#connection.request("room:join", request);
+      this.emit("asked", undefined);
+      answer = await answered;
     } catch (error) {
       this.#refused(/** @type {import('./socket.js').RequestError} */ (error));
       return;

@@ -12,6 +12,7 @@ export const FINAL_CLOSE_CODES = Object.freeze({
 });
 // ms. Longer than a server takes to start: where its listening socket outlives it, the first in the queue is served first.
 const OPEN_TIMEOUT = 10_000;
+const KEPT_AHEAD = 300_000; // ms that a socket is kept which nobody joins by: a lobby left open needs none
 const STALE = 2000; // ms after which a handshake from before the network came back is not waited for
 const REQUEST_TIMEOUT = 8000; // ms
 
@@ -56,6 +57,8 @@ export class RoomConnection extends Emitter {
   #retryTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #openTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #aheadTimer;
   #lastSeq = 0;
   #began = 0; // ms, of the handshake under way
   /** @type {ServerEvent[] | null} held back until the join's answer says from which number they count */
@@ -83,11 +86,21 @@ export class RoomConnection extends Emitter {
     return this.#socket?.readyState === 1;
   }
 
+  /** Open the socket ahead: whoever starts later need not wait for its handshake. What becomes of it is not told. */
+  prepare() {
+    if (this.#wanted) return;
+    this.#drop(1000);
+    this.#connect();
+    this.#aheadTimer = setTimeout(() => this.#drop(1000), KEPT_AHEAD);
+  }
+
   start() {
     if (this.#wanted) return;
     this.#wanted = true;
     this.#attempt = 0;
-    this.#connect();
+    clearTimeout(this.#aheadTimer);
+    if (this.isOpen) this.emit("open", undefined);
+    else this.retryNow();
   }
 
   /** Close for good. */
@@ -163,7 +176,7 @@ export class RoomConnection extends Emitter {
     socket.onopen = () => {
       if (this.#socket !== socket) return;
       clearTimeout(this.#openTimer);
-      this.emit("open", undefined);
+      if (this.#wanted) this.emit("open", undefined);
     };
     socket.onmessage = (message) => this.#socket === socket && this.#receive(message.data);
     socket.onclose = (event) => this.#socket === socket && this.#closed(event.code, event.reason);
@@ -223,6 +236,7 @@ export class RoomConnection extends Emitter {
 
   #forget() {
     clearTimeout(this.#openTimer);
+    clearTimeout(this.#aheadTimer);
     this.#socket = null;
     this.#held = [];
     const pending = [...this.#pending.values()];

@@ -14,6 +14,7 @@ import { Sender } from "./send.js";
  * @typedef {import('mediasoup-client').types.Device} Device
  * @typedef {import('mediasoup-client').types.RtpCapabilities} RtpCapabilities
  * @typedef {import('../types.js').JoinAnswer} JoinAnswer
+ * @typedef {import('./link.js').Made} Made
  * @typedef {'none' | 'building' | 'up'} MediaState
  * @typedef {{state: {state: MediaState}, unsupported: undefined, unknown: undefined, network: {direction: string, state: string}}} EngineEvents
  */
@@ -26,6 +27,8 @@ export class MediaEngine extends Emitter {
   #device = null;
   /** @type {MediaLink | null} */
   #link = null;
+  /** @type {Made | null} what a join that is under way will need */
+  #ahead = null;
   /** @type {RtpCapabilities | null} */
   #capabilities = null;
   /** @type {RTCIceServer[]} */
@@ -71,8 +74,17 @@ export class MediaEngine extends Emitter {
     return this.#epoch;
   }
 
+  /** A join was asked for. The server takes requests in order: who has nothing yet asks for transports right behind it. */
+  prepare() {
+    if (this.#link || this.encryption?.isSupported === false) return;
+    this.#ahead = MediaLink.ask(this.#request);
+    this.#ahead.catch(() => {}); // whoever uses it hears of it
+  }
+
   /** After each join, first or not. @param {JoinAnswer} answer */
   async joined(answer) {
+    const ahead = this.#ahead;
+    this.#ahead = null;
     if (answer.rtp_capabilities) this.#capabilities = answer.rtp_capabilities;
     if (answer.ice_servers) this.#iceServers = answer.ice_servers;
     if (this.encryption) this.encryption.self = answer.you.participant_id;
@@ -89,7 +101,7 @@ export class MediaEngine extends Emitter {
     }
     this.#epoch = epoch;
     // Without a worker there is nothing to build on: media:restart comes when there is one.
-    if (this.#capabilities && epoch !== null) await this.#rebuild();
+    if (this.#capabilities && epoch !== null) await this.#rebuild(0, ahead);
     else this.#tearDown();
   }
 
@@ -133,7 +145,8 @@ export class MediaEngine extends Emitter {
     this.#go("none");
   }
 
-  async #rebuild(attempt = 0) {
+  /** @param {number} [attempt] @param {Made | null} [ahead] */
+  async #rebuild(attempt = 0, ahead = null) {
     this.#tearDown();
     const generation = this.#generation;
     this.#go("building");
@@ -141,7 +154,7 @@ export class MediaEngine extends Emitter {
       const device = await this.#load();
       if (!device || generation !== this.#generation) return;
       const link = await MediaLink.open({
-        device, request: this.#request, iceServers: this.#iceServers, epoch: this.#epoch,
+        device, request: this.#request, made: ahead ?? MediaLink.ask(this.#request), iceServers: this.#iceServers, epoch: this.#epoch,
         peerSettings: this.encryption?.peerSettings,
       });
       if (generation !== this.#generation) {

@@ -10,6 +10,7 @@ import { Emitter } from "../emitter.js";
  * @typedef {import('mediasoup-client').types.Device} Device
  * @typedef {import('mediasoup-client').types.Transport} Transport
  * @typedef {import('../types.js').Request} Request
+ * @typedef {Promise<[any, any]>} Made the answers to transport:create, for receiving and for sending
  * @typedef {{broken: {reason: string}, state: {direction: 'send' | 'recv', state: string}}} LinkEvents
  */
 
@@ -33,19 +34,26 @@ export class MediaLink extends Emitter {
   #suspectedAt = -Infinity;
 
   /**
+   * Ask the worker for both transports at once.
+   * @param {Request} request
+   * @returns {Made}
+   */
+  static ask(request) {
+    return Promise.all([request("transport:create", { direction: "recv" }), request("transport:create", { direction: "send" })]);
+  }
+
+  /**
    * @param {object} options
    * @param {Device} options.device loaded
    * @param {Request} options.request
+   * @param {Made} options.made
    * @param {RTCIceServer[]} options.iceServers
    * @param {string | null} options.epoch
    * @param {object} [options.peerSettings] for each RTCPeerConnection
    * @returns {Promise<MediaLink>}
    */
-  static async open({ device, request, iceServers, epoch, peerSettings = {} }) {
-    const [recv, send] = await Promise.all([
-      request("transport:create", { direction: "recv" }),
-      request("transport:create", { direction: "send" }),
-    ]);
+  static async open({ device, request, made, iceServers, epoch, peerSettings = {} }) {
+    const [recv, send] = await made;
     return new MediaLink(device, request, epoch, {
       recv: device.createRecvTransport(options(recv, iceServers, peerSettings)),
       send: device.createSendTransport(options(send, iceServers, peerSettings)),
@@ -132,11 +140,10 @@ export class MediaLink extends Emitter {
 
   /** @param {Transport} transport */
   #watch(transport) {
-    transport.on("connect", ({ dtlsParameters }, done, failed) => {
-      this.#request("transport:connect", { transport_id: transport.id, dtls_parameters: dtlsParameters }).then(done, (error) => {
-        failed(error);
-        this.#spoil(transport, error.code);
-      });
+    transport.on("connect", ({ dtlsParameters }, done) => {
+      const request = { transport_id: transport.id, dtls_parameters: dtlsParameters };
+      this.#request("transport:connect", request).catch((error) => this.#spoil(transport, error.code));
+      done(); // checks and handshake begin while it is under way: the worker keeps what comes before it
     });
     transport.on("connectionstatechange", (state) => {
       if (this.#closed) return;
@@ -148,8 +155,8 @@ export class MediaLink extends Emitter {
   }
 
   /**
-   * A first negotiation that broke off leaves a section in the browser's offer that nobody ever answers: the transport
-   * is of no use any more, and the worker may or may not have heard of it.
+   * The worker may or may not have heard whose the transport is. One that it does not know never gets its keys, and a
+   * second time it may not be told: the transport is of no use any more.
    * @param {Transport} transport
    * @param {string} code
    */
