@@ -102,7 +102,8 @@ class Consumer(Listener):
             self.transport.agenda.starting.add(self.transport)
             return
         self.producer.aim(self, now)
-        self.want_key_frame(now)
+        if self.seat is None:
+            self.want_key_frame(now)
 
     def pause(self) -> None:
         self.paused = True
@@ -160,6 +161,9 @@ class Consumer(Listener):
             self._tell_layers(feed.layer.index, feed.top_temporal)
         mid = None if self.mid == self.producer.consumer_mid else self.mid
         return Seat(feed, first_number, shift, self.transport, mid)
+
+    def _catches_up(self, feed: Feed, now: float) -> bool:
+        return feed.catch_up(self, -1e9 if self._past is None else self._past.at, now)
 
     def left(self, seat: Seat) -> None:
         self.packets += seat.feed.packets - seat.packets_before

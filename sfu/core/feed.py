@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sfu.core.burst import MAX_BURST, NO_SHIFT, Burst, Outgoing, Shift
+from sfu.core.keyframes import NOT_BEFORE
 from sfu.core.layers import TOP, Layer
 from sfu.core.layout import payload_offset
 from sfu.core.numbering import Numbering, Segment
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from sfu.core.listener import Listener, Seat
     from sfu.core.producer import Producer
     from sfu.core.stream import Stream
+
+MAX_MISSED = 200  # packets sent at once to who comes after a key frame: about what a large one has by itself
 
 
 class Position(NamedTuple):
@@ -51,6 +54,7 @@ class Feed:
         self._last: Packet | None = None  # the newest one sent, with its segment
         self._last_segment: Segment | None = None
         self._first: Packet | None = None  # what was begun with, until it is sent
+        self._key_frame: Packet | None = None  # the first packet of the newest one
         self._left_out: int | None = None  # timestamp of the newest picture that is not given out
 
     @property
@@ -70,6 +74,8 @@ class Feed:
     # --- packets ---
 
     def forward(self, packet: Packet) -> None:
+        if packet.key_frame and (self._key_frame is None or packet.sequence > self._key_frame.sequence):
+            self._key_frame = packet
         if self.waiting:
             self.admit(packet)
         if not self.running:
@@ -191,6 +197,43 @@ class Feed:
         self.seats = (*self.seats, *[seat for seat in seats if seat.transport is not None])
         self.tap = next((seat for seat in seats if seat.transport is None), self.tap)
 
+    def catch_up(self, listener: Listener, seen: float, now: float) -> bool:
+        """Let in who comes a moment after a key frame, and send him what the others got since.
+
+        A class that comes in together needs one key frame, and the sender would not be asked for another one yet.
+        False if the last one is too old for that, came before what he has `seen`, or is not all there.
+        """
+        first = self._key_frame
+        if first is None or now - first.arrived > NOT_BEFORE or first.arrived <= seen:
+            return False
+        if not self.running or not (self.seats or self.tap):
+            return False  # then nothing is kept of what came after it
+        self.close_burst()
+        missed = self._given_since(first)
+        if not missed:
+            return False
+        seat = listener.take_seat(self, first, missed[0][2])
+        seat.packets_before -= len(missed)
+        seat.octets_before -= sum(len(packet.data) - payload_offset(packet.data) for packet, _, _ in missed)
+        self.seats = (*self.seats, seat)
+        for start in range(0, len(missed), MAX_BURST):
+            self.producer.agenda.burst(Burst(self, (seat,), None, missed[start : start + MAX_BURST]))
+        return True
+
+    def _given_since(self, first: Packet) -> list[Outgoing]:
+        """`first` and all that was given out after it; nothing if a packet is missing, or if there are too many."""
+        numbering, cache = self.numbering, self.stream.cache
+        given: list[Outgoing] = []
+        for number in range(numbering.last_out, numbering.last_out - MAX_MISSED, -1):
+            segment = numbering.segment_of(number)
+            packet = None if segment is None else cache.get(number - segment.shift)
+            if packet is None or segment is None:
+                return []
+            given.append((self.as_sent(packet), number, segment))
+            if packet is first:
+                return given[::-1]
+        return []
+
     def leave(self, seat: Seat) -> None:
         """From now on; what was to be sent already is."""
         self.close_burst()
@@ -255,6 +298,7 @@ class Feed:
     def stop(self) -> None:
         """Go on with a key frame, later."""
         self.running = False
+        self._key_frame = None
 
     def begin_anew(self) -> None:
         """The sender's numbers have nothing to do with the ones before: none of those is sent again, or still late."""

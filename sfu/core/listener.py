@@ -17,6 +17,7 @@ from sfu.core.packet_cache import Packet
 from sfu.core.rtp import seq_diff
 
 if TYPE_CHECKING:
+    from sfu.core.numbering import Segment
     from sfu.core.producer import Producer
     from sfu.core.transport import Transport
 
@@ -87,6 +88,8 @@ class Listener:
         self._wait_no_more()
         self.target = feed
         if self.seat is None or self.seat.feed is not feed:
+            if self.seat is None and self._catches_up(feed, now):
+                return
             feed.waiting.append(self)
             if self.producer.is_video and not feed.can_be_joined_by(self):
                 feed.stream.want_key_frame(now)
@@ -95,12 +98,12 @@ class Listener:
         if self.target is not None and self.producer.is_video:
             self.target.stream.want_key_frame(now)
 
-    def take_seat(self, feed: Feed, packet: Packet) -> Seat:
-        """From `packet` on. The feed has ended its burst and keeps the seat."""
+    def take_seat(self, feed: Feed, packet: Packet, segment: Segment | None = None) -> Seat:
+        """From `packet` on, which `segment` numbers (the newest). The feed has ended its burst and keeps the seat."""
         past, before = self._past, self.seat
         if before is not None:
             past = self._give_up(before)
-        segment = feed.numbering.current
+        segment = segment or feed.numbering.current
         assert segment is not None
         first = packet.sequence + segment.shift
         shift = NO_SHIFT
@@ -149,6 +152,10 @@ class Listener:
     def smoothest(self) -> int:
         """The highest temporal layer that is of use to him."""
         return TOP
+
+    def _catches_up(self, feed: Feed, now: float) -> bool:
+        """Whether he could begin with a key frame that came before him. A recording begins when it is begun."""
+        return False
 
     def make_seat(self, feed: Feed, first_number: int, shift: Shift) -> Seat:
         return Seat(feed, first_number, shift)

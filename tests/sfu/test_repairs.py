@@ -156,6 +156,7 @@ def test_a_repair_carries_the_time_at_which_it_left_itself(network: FakeNetwork)
 def test_who_waits_for_a_key_frame_cannot_draw_what_was_sent_to_others(network: FakeNetwork) -> None:
     lesson = Lesson(network)
     olga = network.join("olga", "recv")
+    network.advance(0.6)
     network.consume(olga, lesson.camera)
     olga.send_rtcp(Nack(1, lesson.camera.ssrc, [lesson.first + number for number in range(10)]))
     assert olga.rtp == []

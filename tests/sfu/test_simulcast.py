@@ -325,6 +325,7 @@ def test_nobody_is_let_in_at_a_key_frame_that_comes_after_the_next_one(network: 
     tina.send_rtp(*layer.frame(1))  # tells the layer; not a key frame
     late = layer.frame(2, key=True)
     tina.send_rtp(*layer.frame(2, key=True))
+    network.advance(0.6)
     network.consume(olga, camera)
     tina.send_rtp(*late)
     tina.send_rtp(*layer.frame(1))
