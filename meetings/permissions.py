@@ -47,6 +47,7 @@ TABLE: dict[str, tuple[Cell, Cell, Cell, Cell, Cell]] = {
     "remove":          (YES, YES, NO,  NO,                NO),
     "change_roles":    (YES, YES, NO,  NO,                NO),
     "record":          (YES, YES, NO,  NO,                NO),
+    "caption":         (YES, YES, NO,  NO,                NO),
     "record_here":     (_on("record_here"), _on("record_here"), NO, NO, NO),
     "breakouts":       (YES, YES, NO,  NO,                NO),
     "spotlight":       (YES, YES, NO,  NO,                NO),

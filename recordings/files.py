@@ -5,6 +5,7 @@ A name is one within its recording, made by us alone: nothing that anybody typed
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 
 SOUND = "sound.m4a"
@@ -34,6 +35,16 @@ def film(quality: str, suffix: str = ".mp4") -> str:
 def sheet_of_thumbnails(number: int) -> str:
     """Counted from 1."""
     return f"thumbnails-{number}.jpg"
+
+
+def captions(language: str) -> str:
+    return f"captions-{language}.vtt"
+
+
+def language_of(name: str) -> str:
+    """Of captions; empty for all else."""
+    found = re.fullmatch(r"captions-([a-z]{2,3}(?:-[a-z]{2,8})?)\.vtt", name)
+    return found[1] if found else ""
 
 
 def quality_of(name: str) -> str:

@@ -169,6 +169,10 @@ class Recording(models.Model):
         return sorted(made, key=lambda film: (film.quality != FIRST_QUALITY, film.content_type, film.quality))
 
     @property
+    def captions(self) -> list[Composition]:
+        return [composition for composition in self.compositions.all() if files.language_of(composition.name)]
+
+    @property
     def words(self) -> str:
         """The state in a few words, as the pages show it."""
         if self.state == self.State.COMPOSING:

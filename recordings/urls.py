@@ -3,6 +3,7 @@
 from django.urls import path
 
 from recordings import staff, views
+from recordings.captions import views as captions
 from recordings.playback import giving
 
 app_name = "recordings"
@@ -20,6 +21,8 @@ urlpatterns = [
     path("<slug:public_id>/watched/", views.watched, name="watched"),
     path("<slug:public_id>/hold/", staff.hold, name="hold"),
     path("<slug:public_id>/release/", staff.release, name="release"),
+    path("<slug:public_id>/captions/", captions.add, name="captions"),
+    path("<slug:public_id>/captions/<slug:language>/remove/", captions.remove, name="remove_captions"),
     path("<slug:public_id>/download/<slug:quality>/", giving.download, name="download"),
     path("<slug:public_id>/watch/<slug:quality>/", giving.watch, name="watch"),
     path("<slug:public_id>/files/<path:name>", giving.file, name="file"),

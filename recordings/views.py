@@ -18,6 +18,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.models import User
 from classroom.models import Course, Enrolment, Lesson
 from recordings import files, keeping, services
+from recordings.captions.services import may_caption
+from recordings.captions.views import CaptionsForm
 from recordings.forms import HoldForm, PolicyForm, SearchForm
 from recordings.models import Composition, LegalHold, Recording, RecordingPolicy
 from recordings.playback import playing, watching
@@ -88,6 +90,8 @@ def _about(request: HttpRequest, recording: Recording) -> dict[str, object]:
         "hold": hold,
         "kept_until": keeping.kept_until(recording),
     }
+    if may_caption(user, recording):
+        about["captions_form"] = CaptionsForm(label_suffix="")
     if manages:
         about["viewings"] = recording.viewings.count()
     if user.is_site_staff:

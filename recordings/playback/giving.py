@@ -173,7 +173,7 @@ def away(error: storage.StorageAway | storage.NotStored) -> HttpResponse:
 @login_required
 @require_safe
 def archive(request: HttpRequest) -> HttpResponseBase:
-    """`?id=...&id=...`: the films of many recordings as one ZIP."""
+    """`?id=...&id=...`: the films of many recordings, and their captions, as one ZIP."""
     wanted = {public_id for public_id in request.GET.getlist("id") if "\0" not in public_id}
     if not 0 < len(wanted) <= zips.MOST:
         messages.error(request, f"Choose one to {zips.MOST} recordings to download.")
@@ -182,16 +182,17 @@ def archive(request: HttpRequest) -> HttpResponseBase:
     found = found.filter(public_id__in=wanted).select_related("room").prefetch_related("compositions").order_by("pk")
     if len(found) < len(wanted):
         raise Http404("One of these recordings is not there.")
-    films = [each.films[0] for each in found if each.state == Recording.State.READY and each.films]
-    if not films:
+    ready = [each for each in found if each.state == Recording.State.READY and each.films]
+    wanted_files = [file for each in ready for file in (each.films[0], *each.captions)]
+    if not ready:
         messages.error(request, "None of these recordings is ready.")
         return redirect("recordings:list")
-    names = zips.unique([services.filename(film) for film in films])
+    names = zips.unique([services.filename(file) for file in wanted_files])
     answer: HttpResponseBase
     if request.method == "HEAD":
         answer = HttpResponse(content_type="application/zip")
     else:
-        contents = [(name, storage.blocks(film.key)) for name, film in zip(names, films, strict=True)]
+        contents = [(name, storage.blocks(file.key)) for name, file in zip(names, wanted_files, strict=True)]
         answer = StreamingHttpResponse(zips.in_threads(zips.zipped(contents)), content_type="application/zip")
     name = f"Recordings {timezone.localtime():%Y-%m-%d %H.%M}.zip"
     answer.headers["Content-Disposition"] = content_disposition_header(True, name) or "attachment"

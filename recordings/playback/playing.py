@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from django.urls import reverse
 
 from recordings import files
+from recordings.captions.services import name_of
 from recordings.models import Recording
 from recordings.playback import links
 
@@ -20,7 +19,6 @@ KEYS = (  # static/js/player/keys.js
     ("C", "captions"),
     ("F", "full screen"),
 )
-CAPTIONS = re.compile(r"captions(?:-([a-z]{2,3}))?\.vtt")
 
 
 def address_of(recording: Recording, name: str) -> str:
@@ -33,6 +31,7 @@ def downloads_of(recording: Recording) -> list[dict[str, object]]:
     """What there is to download besides the MP4s: what it is, size (bytes), address."""
     labels = {each.name: f"{each.quality} WebM" for each in recording.films if each.content_type == "video/webm"}
     labels[files.SOUND] = "Sound (M4A)"
+    labels |= {files.captions(each["language"]): f"Captions ({each['label']})" for each in captions_of(recording)}
     return [
         {
             "label": labels[each.name],
@@ -63,10 +62,14 @@ def media_of(recording: Recording) -> dict[str, object]:
 
 
 def captions_of(recording: Recording) -> list[dict[str, str]]:
-    """Language (empty where it is not told) and address."""
-    found = [(CAPTIONS.fullmatch(each.name), each.name) for each in recording.compositions.all()]
-    return [
-        {"language": match[1] or "", "address": links.address_of(recording.public_id, name)}
-        for match, name in found
-        if match is not None
+    """Language, its name and the address, by name."""
+    found = [
+        (language, each.name) for each in recording.compositions.all() if (language := files.language_of(each.name))
     ]
+    return sorted(
+        (
+            {"language": language, "label": name_of(language), "address": links.address_of(recording.public_id, name)}
+            for language, name in found
+        ),
+        key=lambda each: each["label"],
+    )

@@ -60,7 +60,8 @@ def make(folder: Path) -> list[str]:
         for at, name, role, text in CHAT
     ]  # fmt: skip
     (folder / "chat.json").write_text(json.dumps({"messages": said}))
-    (folder / "captions.vtt").write_text(CAPTIONS)
+    for language in ("de", "en"):
+        (folder / f"captions-{language}.vtt").write_text(CAPTIONS)
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 

@@ -6,13 +6,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from django.conf import settings
-from playwright.sync_api import Browser, Page, Response, ViewportSize, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Response, ViewportSize, expect
 
 from tests.browser.cinema import HALF, LENGTH
 from tests.browser.person import PASSWORD
@@ -21,6 +21,7 @@ from tests.lectern import Lectern, wait_until
 
 WITHIN = 20_000  # ms, on a busy machine
 SHOTS = os.environ.get("LECTERN_SCREENSHOTS")
+LOOKS_OF_CAPTIONS: list[tuple[ViewportSize, Literal["light", "dark"]]] = [(NARROW, "dark"), (WIDE, "light")]
 
 
 @pytest.fixture(scope="module")
@@ -35,23 +36,34 @@ def film(lectern: Lectern) -> str:
 
 
 @pytest.fixture
-def page(chromium: Browser, lectern: Lectern) -> Iterator[Page]:
-    """A student's. Nothing may go wrong in it."""
-    context = chromium.new_context(viewport=WIDE, reduced_motion="reduce")
-    context.add_init_script(AXE)
-    page = context.new_page()
+def page_of(chromium: Browser, lectern: Lectern) -> Iterator[Callable[[str], Page]]:
+    """Where somebody is signed in. Nothing may go wrong in it."""
+    contexts: list[BrowserContext] = []
     wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.goto(lectern.url + "accounts/login/")
-    page.fill("input[name=login]", "student1")
-    page.fill("input[name=password]", PASSWORD)
-    page.click("main form button[type=submit]")
-    page.wait_for_url(lambda url: "/login/" not in url)
+
+    def sign_in(username: str) -> Page:
+        contexts.append(chromium.new_context(viewport=WIDE, reduced_motion="reduce"))
+        contexts[-1].add_init_script(AXE)
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(lectern.url + "accounts/login/")
+        page.fill("input[name=login]", username)
+        page.fill("input[name=password]", PASSWORD)
+        page.click("main form button[type=submit]")
+        page.wait_for_url(lambda url: "/login/" not in url)
+        return page
+
     expect.set_options(timeout=WITHIN)
-    yield page
+    yield sign_in
     expect.set_options(timeout=5_000)  # Playwright's own
-    context.close()
+    for context in contexts:
+        context.close()
     assert not wrong
+
+
+@pytest.fixture
+def page(page_of: Callable[[str], Page]) -> Page:
+    return page_of("student1")
 
 
 def part(page: Page, name: str):
@@ -234,3 +246,47 @@ def test_it_is_for_everybody(page: Page, film: str) -> None:
         if SHOTS:
             page.screenshot(path=f"{SHOTS}/player-{size['width']}.png", full_page=True)
     expect(part(page, "seek")).to_have_attribute("aria-valuetext", "0:45 of 1:00, Questions")
+
+
+SHOWN = "[...film.textTracks].filter(({ mode }) => mode === 'showing').map(({ language }) => language).join() === "
+
+
+def test_a_teacher_adds_captions_by_the_keyboard_and_viewers_choose_the_language(
+    page_of: Callable[[str], Page], film: str
+) -> None:
+    page = page_of("teacher")
+    for size, scheme in LOOKS_OF_CAPTIONS:
+        page.set_viewport_size(size)
+        page.emulate_media(color_scheme=scheme)
+        page.goto(film)
+        page.get_by_text("Captions", exact=True).focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_label("Language", exact=True)).to_be_visible()
+        found = page.evaluate(LOOK, {"type": "tag", "values": STANDARD})
+        assert [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in found["violations"]] == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        if SHOTS:
+            page.screenshot(path=f"{SHOTS}/captions-{size['width']}-{scheme}.png", full_page=True)
+    page.get_by_label("Language", exact=True).focus()
+    page.keyboard.type("Polish")
+    page.get_by_label("File").set_input_files(
+        {"name": "a.srt", "mimeType": "", "buffer": b"1\n00:00:00,000 --> 00:01:00,000\n<i>Zielony</i> test\n"}
+    )
+    page.get_by_label("File").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main")).to_contain_text("Captions are there: Polski.")
+    language = part(page, "language")
+    expect(language.locator("option")).to_have_text(["Deutsch", "English", "Polski"])
+    language.select_option("pl")
+    wait_for(page, f"{SHOWN}'pl' && film.textTracks[2].cues?.[0]?.text === 'Zielony test'")
+    expect(part(page, "captions")).to_have_attribute("aria-pressed", "true")
+    if SHOTS:
+        wait_for(page, "film.readyState >= 2")
+        page.screenshot(path=f"{SHOTS}/captions-shown.png", full_page=True)
+    page.locator("h1").click()
+    page.keyboard.press("c")
+    wait_for(page, f"{SHOWN}''")
+    page.get_by_text("Captions", exact=True).click()
+    page.get_by_role("button", name="Remove the captions in Polski").click()
+    expect(language.locator("option")).to_have_text(["Deutsch", "English"])

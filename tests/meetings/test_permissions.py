@@ -16,7 +16,7 @@ from tests.meetings.world import Client
 SPECIFIED = {
     "end": "ynnnn", "stream": "ynnnn", "focus": "ynnnn", "make_co_host": "ynnnn",
     "admit": "yynnn", "mute": "yynnn", "lock": "yynnn", "remove": "yynnn", "change_roles": "yynnn", "record": "yynnn",
-    "record_here": "++nnn",
+    "caption": "yynnn", "record_here": "++nnn",
     "breakouts": "yynnn", "spotlight": "yynnn", "settings": "yynnn", "lower_hands": "yynnn", "quality": "yynnn",
     "share": "yyy-n", "slides": "yyy-n", "poll": "yyynn", "microphone": "yyy+-", "camera": "yyy+-", "chat": "yyy+-",
     "draw": "yyy-n", "raise_hand": "yyyyn", "vote": "yyyyy", "watch": "yyyyy",

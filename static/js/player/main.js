@@ -109,7 +109,7 @@ class RecordingPlayer extends HTMLElement {
    * @param {AbortSignal} signal
    */
   #buttons(video, source, memory, seek, signal) {
-    const [speed, quality, volume] = [this.#part("speed"), this.#part("quality"), this.#part("volume")].map(
+    const [speed, quality, volume, language] = [this.#part("speed"), this.#part("quality"), this.#part("volume"), this.#part("language")].map(
       (part) => /** @type {HTMLSelectElement & HTMLInputElement} */ (part));
     const stage = this.#part("stage");
     const captions = () => [...video.textTracks].filter(({ kind }) => kind === "captions");
@@ -117,6 +117,11 @@ class RecordingPlayer extends HTMLElement {
     const faster = (/** @type {number} */ by) => {
       const at = factors.indexOf(video.playbackRate);
       video.playbackRate = factors[Math.min(factors.length - 1, Math.max(0, (at < 0 ? factors.indexOf(1) : at) + by))];
+    };
+    const caption = (/** @type {boolean} */ shown) => {
+      for (const track of captions())
+        track.mode = shown && track.language === language.value ? "showing" : "disabled";
+      this.#press("captions", shown);
     };
     /** @type {Record<import("./keys.js").Deed, () => void>} */
     const deeds = {
@@ -128,11 +133,7 @@ class RecordingPlayer extends HTMLElement {
       slower: () => faster(-1),
       faster: () => faster(1),
       mute: () => (video.muted = !video.muted),
-      captions: () => {
-        const [track] = captions();
-        if (track) track.mode = track.mode === "showing" ? "hidden" : "showing";
-        this.#press("captions", track?.mode === "showing");
-      },
+      captions: () => caption(!captions().some(({ mode }) => mode === "showing")),
       fullscreen: () => void (document.fullscreenElement ? document.exitFullscreen() : stage.requestFullscreen?.())?.catch(() => {}),
     };
     document.addEventListener("keydown", (event) => {
@@ -165,7 +166,9 @@ class RecordingPlayer extends HTMLElement {
       /** @type {HTMLElement} */ (quality.parentElement).hidden = source.choices.length === 0;
     };
     quality.addEventListener("change", () => (source.choice = quality.value));
-    this.#part("captions").hidden = captions().length === 0;
+    this.#part("captions").hidden = language.length === 0;
+    /** @type {HTMLElement} */ (language.parentElement).hidden = language.length < 2;
+    language.addEventListener("change", () => caption(true));
     this.#part("link").addEventListener("click", () => void this.#copyLink(video.currentTime));
 
     let resting = 0;
