@@ -16,6 +16,7 @@ from django.db import connections
 from hypothesis import settings as hypothesis_settings
 from pytest_django import Settings
 
+from tests.database import quickly_emptied
 from tests.redis_server import running_redis
 
 # How long an example takes tells of the machine's other work, not of the code.
@@ -66,6 +67,12 @@ def own_cache(settings: Settings) -> None:
     """Failed sign-ins are counted in the cache: here one of the process's own, empty for each test."""
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     cache.clear()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    with quickly_emptied():
+        yield
 
 
 @pytest.fixture(scope="session")
