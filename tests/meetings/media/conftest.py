@@ -8,17 +8,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import redis
+from django.conf import settings
 
 from meetings.hub import Hubs
 from meetings.media.controller import MediaController, media_beside
 from meetings.session import RoomSession
-from sfu.protocol import HEARTBEAT_KEY, Heartbeat
+from sfu.protocol import HEARTBEAT_EXPIRES, HEARTBEAT_KEY, Heartbeat
+from tests.lectern import wait_until
 from tests.meetings.world import Client, World
 
 STARTED_WITHIN = 20.0  # seconds: two busy cores may take that long to import a worker
@@ -60,6 +63,7 @@ class WorkerProcess:
     def __init__(self, worker_id: str, redis_url: str, secret: str, data: Path) -> None:
         self.worker_id = worker_id
         self.redis = redis.Redis.from_url(redis_url)
+        self.data = data
         self.log = data / f"worker-{worker_id}.log"
         self.env = {
             **os.environ, "SFU_WORKER_ID": worker_id, "SFU_PORT": "0", "SFU_CONTROL_SECRET": secret,
@@ -132,6 +136,35 @@ async def start_worker(make_worker: Callable[[str], WorkerProcess]) -> StartWork
 @pytest.fixture
 async def worker(start_worker: StartWorker) -> WorkerProcess:
     return await start_worker()
+
+
+@dataclass
+class SteadyWorker:
+    process: WorkerProcess
+    beat: bytes
+
+    def tell(self) -> None:
+        """As it does itself each second."""
+        key = HEARTBEAT_KEY.format(worker_id=self.process.worker_id)
+        self.process.redis.set(key, self.beat, ex=HEARTBEAT_EXPIRES)
+
+
+@pytest.fixture(scope="module")
+def steady(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SteadyWorker]:
+    process = WorkerProcess("steady", redis_url, settings.SFU_CONTROL_SECRET, tmp_path_factory.mktemp("worker"))
+    process.redis.flushall()  # of those before it that had the name
+    process.start()
+    beat = wait_until(process.heartbeat, within=STARTED_WITHIN, what="the worker's heartbeat")
+    yield SteadyWorker(process, msgspec.json.encode(beat))
+    process.kill()
+    process.redis.close()
+
+
+@pytest.fixture
+def steady_worker(steady: SteadyWorker, redis_settings: str) -> WorkerProcess:
+    """One for all tests of a file, which leave it alive. Redis was emptied just now, of its heartbeat too."""
+    steady.tell()
+    return steady.process
 
 
 @pytest.fixture

@@ -127,6 +127,21 @@ async def wait_for_restart(person):
         await person.client._hear(10)
 
 
+async def test_a_mute_that_cannot_reach_the_worker_is_not_acknowledged(worker, come):
+    tina, sam = await come("tina"), await come("sam")
+    await sam.produce("microphone")
+    worker.freeze()
+    ack = await asyncio.wait_for(ask_patiently(tina, "participant:mute", participant_id=sam.id, kind="audio"), 12)
+    assert ack["error"]["code"] == "media_unavailable"
+
+
+async def ask_patiently(person, event, **data):
+    request = await person.client.send(event, data)
+    while request not in person.client.acks:
+        await person.client._hear(12)
+    return person.client.acks[request]
+
+
 async def test_a_control_connection_that_breaks_alone_disturbs_nobody(worker, come, media, world):
     tina, sam = await come("tina"), await come("sam")
     producer = await tina.produce("microphone")

@@ -7,13 +7,18 @@ import pytest
 from meetings import metrics
 from meetings.media import messages as m
 from meetings.permissions import ROLES, SOURCE_NEEDS, may
-from tests.meetings.media.conftest import DTLS, SOURCES, rtp_parameters
+from tests.meetings.media.conftest import DTLS, SOURCES, WorkerProcess, rtp_parameters
 from tests.meetings.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ALLOWED = [(role, source) for role in ROLES for source in SOURCES if may(role, SOURCE_NEEDS[source], {}, {})]
 FORBIDDEN = [(role, source) for role in ROLES for source in SOURCES if not may(role, SOURCE_NEEDS[source], {}, {})]
+
+
+@pytest.fixture
+def worker(steady_worker: WorkerProcess) -> WorkerProcess:
+    return steady_worker
 
 
 # --- joining ---------------------------------------------------------------------------------------------------------
