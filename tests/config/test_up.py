@@ -46,9 +46,8 @@ def test_a_child_that_is_killed_is_started_again(lectern: Lectern, what: str) ->
     wait_until(lectern.ready, within=30, what="Lectern being ready again")
 
 
-def test_sigterm_ends_everything_within_10_seconds(tmp_path: Path) -> None:
-    lectern = Lectern(tmp_path)
-    lectern.start()
+def test_sigterm_ends_everything_within_10_seconds(lectern: Lectern) -> None:
+    """The last of the tests of that Lectern."""
     children = lectern.children()
     assert lectern.process is not None
     started = time.monotonic()
@@ -57,16 +56,6 @@ def test_sigterm_ends_everything_within_10_seconds(tmp_path: Path) -> None:
     assert time.monotonic() - started <= 10
     left = {pid: command for pid, command in children.items() if is_alive(pid)}
     assert left == {}
-
-
-def test_a_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
-    lectern = Lectern(tmp_path)
-    lectern.start()
-    children = lectern.children()
-    assert lectern.process is not None
-    lectern.process.kill()
-    lectern.process.wait()
-    wait_until(lambda: not any(is_alive(pid) for pid in children), within=10, what="all children being gone")
 
 
 def is_alive(pid: int) -> bool:
@@ -136,17 +125,28 @@ def test_a_port_that_is_no_number_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_https_serves_every_address_with_a_certificate_that_names_it(tmp_path: Path) -> None:
-    lectern = Lectern(tmp_path, HTTPS="1")
-    try:
-        lectern.start()
-        trusting = ssl.create_default_context(cafile=str(tmp_path / "tls" / "certificate.pem"))
-        for host in ["127.0.0.1", *lan_addresses()]:
-            address = f"https://{host}:{lectern.port}/"
-            assert address in lectern.output
-            with urllib.request.urlopen(f"{address}accounts/login/", timeout=10, context=trusting) as page:
-                assert page.status == 200
-                assert "Secure" in str(page.headers["Set-Cookie"])
-        assert (tmp_path / "tls" / "key.pem").stat().st_mode & 0o077 == 0
-    finally:
-        lectern.stop()
+@pytest.fixture(scope="module")
+def by_https(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lectern]:
+    with running_lectern(tmp_path_factory.mktemp("https"), HTTPS="1") as running:
+        yield running
+
+
+def test_https_serves_every_address_with_a_certificate_that_names_it(by_https: Lectern) -> None:
+    tls = by_https.data / "tls"
+    trusting = ssl.create_default_context(cafile=str(tls / "certificate.pem"))
+    for host in ["127.0.0.1", *lan_addresses()]:
+        address = f"https://{host}:{by_https.port}/"
+        assert address in by_https.output
+        with urllib.request.urlopen(f"{address}accounts/login/", timeout=10, context=trusting) as page:
+            assert page.status == 200
+            assert "Secure" in str(page.headers["Set-Cookie"])
+    assert (tls / "key.pem").stat().st_mode & 0o077 == 0
+
+
+def test_a_killed_supervisor_leaves_no_orphan(by_https: Lectern) -> None:
+    """The last of the tests of that Lectern."""
+    children = by_https.children()
+    assert by_https.process is not None
+    by_https.process.kill()
+    by_https.process.wait()
+    wait_until(lambda: not any(is_alive(pid) for pid in children), within=10, what="all children being gone")
