@@ -370,13 +370,14 @@ class SyntheticClass:
                 runs.append((wanted, []))
             runs[-1][1].append(at)
         records: list[tuple[float, bytes, bool]] = []
-        number = 65500  # close to the wrap
+        number, count = 65500, 0  # close to the wrap
         first_timestamp = 2**32 - 90000 * 2
         for run_size, run in runs:
             pictures = ((at, picture(name, at, run_size, fps)) for at in run)
             due = [key for key in keys if run[0] < key <= run[-1]]
-            for count, (at, frame) in enumerate(encode_video(mime_type, pictures, run_size, due)):
+            for at, frame in encode_video(mime_type, pictures, run_size, due):
                 payloads = packetize(mime_type, frame, count)
+                count += 1
                 timestamp = first_timestamp + round(at * 90000)
                 for index, payload in enumerate(payloads):
                     if not lost(at, number):
