@@ -16,6 +16,7 @@ import pytest
 from recordings.live.job import Job, write_job
 from recordings.live.shelf import STATE, Kept
 from tests.lectern import ROOT, wait_until
+from tests.recordings.live.nginx import Nginx
 from tests.recordings.live.replay import Replay
 from tests.recordings.synthetic import SyntheticClass, person
 
@@ -89,3 +90,10 @@ def streamed(synthetic_class: Path, tmp_path: Path) -> Iterator[Streamed]:
     for process in one.processes:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Iterator[Nginx]:
+    server = Nginx(tmp_path / "nginx")
+    yield server
+    server.stop()

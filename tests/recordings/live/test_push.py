@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import av
 import pytest
 
@@ -16,13 +13,6 @@ from tests.recordings.synthetic import read_bars
 
 pytestmark = pytest.mark.service
 KEY = "a-key-that-nobody-may-see"
-
-
-@pytest.fixture
-def nginx(tmp_path: Path) -> Iterator[Nginx]:
-    server = Nginx(tmp_path / "nginx")
-    yield server
-    server.stop()
 
 
 @pytest.mark.timeout(120)

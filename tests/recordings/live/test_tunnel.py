@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import contextlib
 import os
 import socket
 import ssl
@@ -12,12 +12,9 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from recordings.composing.composition import FPS, SIZES
 from recordings.composing.render import Canvas
@@ -27,34 +24,11 @@ from recordings.live.job import Job, write_job
 from recordings.live.playlist import SOUND
 from recordings.live.shelf import Shelf
 from recordings.live.tunnel import Tunnel
-from tests.lectern import ROOT
+from tests.lectern import ROOT, wait_until
+from tests.recordings.live.nginx import Nginx
+from tests.recordings.live.tls import Front, listen_at_localhost, make_certificate
 
 PATIENCE = 20.0  # seconds
-
-
-def make_certificate(folder: Path, name: str) -> Path:
-    """Of that name and of its own making, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    path = folder / f"{name}.pem"
-    path.write_bytes(
-        made.public_bytes(pem) + key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return path
 
 
 class Platform:
@@ -64,11 +38,9 @@ class Platform:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate)
         self._context.sni_callback = lambda _, name, __: self.names.append(name)
-        # Where "localhost" leads to on this machine.
-        family, _, _, _, (self.address, *_) = socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)[0]
-        self._listener = socket.create_server((self.address, 0), family=family)
+        self._listener = listen_at_localhost()
         self._listener.settimeout(PATIENCE)
-        self.port = self._listener.getsockname()[1]
+        self.address, self.port, *_ = self._listener.getsockname()
         self.names: list[str | None] = []
         self.heard = b""
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -138,10 +110,10 @@ def test_a_server_that_cannot_show_that_it_is_the_one_hears_nothing(
     assert platform.heard == b""
 
 
-def test_a_stream_is_pushed_by_rtmps(
-    tmp_path: Path, make_platform: Callable[[str], Platform], trusted: Callable[[str], None]
-) -> None:
-    platform = make_platform("localhost")
+@pytest.mark.service
+def test_a_stream_arrives_by_rtmps(tmp_path: Path, nginx: Nginx, trusted: Callable[[str], None]) -> None:
+    nginx.start()
+    front = Front(make_certificate(tmp_path, "localhost"), nginx.port)
     trusted("localhost")
     out = tmp_path / "out"
     out.mkdir()
@@ -154,10 +126,18 @@ def test_a_stream_is_pushed_by_rtmps(
             made.put("360p", part)
     for part in sound.encode(np.zeros((RATE, 2), np.float32)):
         made.put(SOUND, part)
-    job = Job(str(tmp_path), str(out), 0.0, ["360p"], f"rtmps://localhost:{platform.port}/app/key", push_private=True)
+    url = f"rtmps://localhost:{front.port}/class/key"
+    job = Job(str(tmp_path), str(out), 0.0, ["360p"], url, push_private=True)
     command = [sys.executable, "-m", "recordings.live.push", str(write_job(job)), str(os.getpid())]
+
+    def pictures_there() -> int:
+        with contextlib.suppress(av.FFmpegError), av.open(str(nginx.received()[0])) as container:
+            return sum(1 for _ in container.decode(video=0)) if len(container.streams) == 2 else 0
+        return 0
+
     with subprocess.Popen(command, cwd=ROOT) as process:
-        platform.stop()
+        wait_until(nginx.received, within=PATIENCE, what="the push")
+        wait_until(lambda: pictures_there() >= FPS - 1, within=PATIENCE, what="a second of pictures at nginx")
         process.kill()
-    assert platform.names == ["localhost"]
-    assert platform.heard == b"\x03"  # RTMP's version: its handshake begins
+    front.stop()
+    assert front.names == ["localhost"]
