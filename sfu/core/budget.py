@@ -111,8 +111,11 @@ class Budget:
         ladders = {consumer: ladder(consumer.producer.layers, consumer.smoothest) for consumer in consumers}
         demands = [_demand(consumer, rungs, now) for consumer, rungs in ladders.items()]
         budget = estimator.estimate
-        narrow = self._narrow_at is not None and now - self._narrow_at <= NARROW_FOR
-        if not narrow:
+        exhausted = _lately(estimator.exhausted_at, now)  # voices alone fill it
+        narrow = exhausted or _lately(self._narrow_at, now)
+        if exhausted:
+            budget = 0.0
+        elif not narrow:
             budget = max(budget, 1.1 * sum(min(_sent(demand), default=0.0) for demand in demands))
         is_paced = (narrow or estimator.refused) and estimator.estimate < PACED_BELOW
         self.transport.pace(estimator.estimate if is_paced else None, now)
@@ -125,7 +128,9 @@ class Budget:
         held = any(_is_held(demand, allocation.layers[demand.key]) for demand in demands)
         self._note_shortage(held and (narrow or estimator.refused or self._short_since is not None), now)
         step = allocation.next_step
-        if step is not None and estimator.eager:
+        if step is not None and exhausted:
+            step = max(step, estimator.estimate)  # less than that was seen not to fit
+        elif step is not None and estimator.eager:
             step = max(step, sum(max(_sent(demand), default=0.0) for demand in demands) - allocation.usage)
         if estimator.plan_probe(allocation.usage, step, now):
             self.transport.agenda.probing.add(self.transport)
@@ -165,6 +170,10 @@ class Budget:
         due = estimator.padding_due(now)
         while due > 0:
             due -= (due > MAX_PADDING and consumer.send_newest_again(now)) or consumer.send_padding(MAX_PADDING, now)
+
+
+def _lately(at: float | None, now: float) -> bool:
+    return at is not None and now - at <= NARROW_FOR
 
 
 def _demand(consumer: Consumer, rungs: list[Rung], now: float) -> Demand[Consumer]:

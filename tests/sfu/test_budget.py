@@ -14,7 +14,7 @@ from sfu.core.rtcp import PictureLossIndication, SenderReport
 from sfu.core.rtp import parse_rtp
 from sfu.protocol import ConsumerLayers, QualityWarning
 from tests.sfu.network import FakeNetwork, FakePeer
-from tests.sfu.peer import Vp8Sender, simulcast_parameters, vp8_parameters
+from tests.sfu.peer import OpusSender, Vp8Sender, opus_parameters, simulcast_parameters, vp8_parameters
 
 NTP = 0xE000_0000 << 32
 SHAPES = ((1, 320), (2, 600), (4, 1000))  # packets a frame and bytes of each, 50 frames a second: 0.13, 0.5, 1.6 Mbit/s
@@ -147,6 +147,42 @@ def test_a_line_that_carries_no_picture_loses_it_and_gets_it_back_when_it_is_wid
     sam.line.rate = 5e6
     network.advance(60.0)
     assert sam.layers == [2]
+
+
+def test_a_picture_gives_way_to_a_voice_that_fills_the_line_however_little_it_takes_itself(
+    network: FakeNetwork,
+) -> None:
+    tina = network.join("tina", "send")
+    camera = network.produce(tina, "video", vp8_parameters(1111))
+    microphone = network.produce(tina, "audio", opus_parameters(7000))
+    picture, voice = Vp8Sender(1111, size=170), OpusSender(7000, size=120)  # 19 and 57 kbit/s
+    ticks = itertools.count()
+
+    def send() -> None:
+        tina.send_rtp(voice.packet())
+        if next(ticks) % 4 == 0:
+            key = any(isinstance(packet, PictureLossIndication) for packet in tina.rtcp)
+            tina.rtcp.clear()
+            tina.send_rtp(*picture.frame(key=key, ticks=7200))
+
+    network.each_tick.append(send)
+    sam = network.join("sam", "recv")
+    consumer = network.consume(sam, camera, reports=True)
+    network.consume(sam, microphone)
+    line = Line(network, sam, 5e6)
+    network.advance(10.0)
+    assert consumer.seat is not None
+    line.rate = 70e3
+    network.advance(10.0)
+    for _ in range(40):
+        network.advance(1.0)
+        assert consumer.seat is None, "the padding that tries for it is not taken for the line's being wide"
+    line.longest_queue = 0.0
+    network.advance(10.0)
+    assert line.longest_queue < 0.5
+    line.rate = 5e6
+    network.advance(45.0)
+    assert consumer.seat is not None
 
 
 def test_another_line_is_not_judged_by_the_one_before(network: FakeNetwork) -> None:

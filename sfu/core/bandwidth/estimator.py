@@ -16,12 +16,21 @@ from __future__ import annotations
 
 from sfu.core.bandwidth.delay import DelayDetector, Usage
 from sfu.core.bandwidth.probing import Prober
-from sfu.core.bandwidth.rate import SATURATED, ApplicationLimit, DelayBasedRate, LossBasedRate, RateWindow
+from sfu.core.bandwidth.rate import (
+    SATURATED,
+    STANDING_QUEUE,
+    ApplicationLimit,
+    DelayBasedRate,
+    LossBasedRate,
+    RateWindow,
+)
 from sfu.core.bandwidth.sent_history import Arrival, SentHistory
 from sfu.core.transport_feedback import TransportFeedback
 
 INITIAL = 600_000.0  # bit/s: most paths carry it, and a first picture with its sound fits in
-MINIMUM = 30_000.0
+MINIMUM = 30_000.0  # a probe at less would be too few packets to measure
+EXHAUSTED_AFTER = 2.0  # seconds at the minimum in which the queue should have become shorter,
+DRAINING = 0.9  # to so much of it
 MAXIMUM = 20_000_000.0
 SILENCE = 2.0  # seconds without a report, while packets leave: after it the trend is forgotten, and the rate falls
 MAX_QUEUE_TO_PROBE = 0.100  # seconds: padding would come on top
@@ -35,6 +44,7 @@ class BandwidthEstimator:
 
     __slots__ = (
         "_delay",
+        "_exhausted_since",
         "_limit",
         "_loss",
         "_mark",
@@ -47,6 +57,7 @@ class BandwidthEstimator:
         "_starved",
         "_unanswered_since",
         "estimate",
+        "exhausted_at",
         "first_number",
         "history",
         "sent",
@@ -78,6 +89,9 @@ class BandwidthEstimator:
         self._starved = 0  # times
         self._mark = self.history.next  # up to here packets are counted into the probe
         self.estimate = self._rate.rate
+        self._exhausted_since: tuple[float, float] | None = None  # (when, queue then)
+        # When the path was last seen not to carry even the minimum; None: never, or a probe has gone through since.
+        self.exhausted_at: float | None = None
 
     # --- what the receiver says ---
 
@@ -104,8 +118,9 @@ class BandwidthEstimator:
         else:
             self._judge(usage, now)
             self._loss.add(count, lost, self.estimate, now)
-            self._prober.loss = self._loss.fraction
+            self._prober.loss = self._loss.usual
         self._settle(now)
+        self._note_exhaustion(now)
 
     def on_receiver_report(self, fraction_lost: float, now: float) -> None:
         """Loss (0-1) by a receiver report (RFC 3550, 6.4.1): heeded only where transport-wide reports do not come.
@@ -194,6 +209,19 @@ class BandwidthEstimator:
 
     # --- how it comes about ---
 
+    def _note_exhaustion(self, now: float) -> None:
+        queue = self._delay.queue
+        if self.estimate > self._rate.minimum or not (queue > STANDING_QUEUE or self._loss.is_heavy):
+            self._exhausted_since = None
+            return
+        since, before = self._exhausted_since or (now, queue)
+        if now - since < EXHAUSTED_AFTER:
+            self._exhausted_since = since, before
+            return
+        self._exhausted_since = now, queue
+        if queue > DRAINING * before:
+            self.exhausted_at = now
+
     def _judge(self, usage: Usage, now: float) -> None:
         sent, received = self._sent.rate, self._received.rate
         self._rate.update(
@@ -218,6 +246,8 @@ class BandwidthEstimator:
         if rate is not None:
             self._rate.probed(rate, now)
             self._loss.probed(rate)
+            if not self._prober.refused:
+                self.exhausted_at = None
 
     def _settle(self, now: float) -> None:
         before = self.estimate

@@ -310,6 +310,8 @@ class LossBasedRate:
         if fraction < self.inherent:
             self.inherent += FORGET * (fraction - self.inherent)
         excess = (fraction - self.inherent) / (1 - self.inherent)
+        if min(self.limit, rate) <= self.minimum:
+            self._forget_decrease()  # there is no less, which would show whether it helps
         if self._decreased_for:
             # Loss about the threshold is now above it, now below: what is between the two marks tells nothing.
             if fraction > FRUITLESS * self._decreased_for:
@@ -327,6 +329,16 @@ class LossBasedRate:
         elif excess < LOSS_LOW:
             self._forget_decrease()
             self.limit = min(self.maximum, self.limit * INCREASE**elapsed)
+
+    @property
+    def usual(self) -> float:
+        """What gets lost anyway: what is small, or proven to be the path's own. The rest is what a full path drops."""
+        return max(self.inherent, min(self.fraction, LOSS_HIGH))
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether the last decision was about more than that."""
+        return self.fraction > self.inherent + LOSS_HIGH
 
     def _forget_decrease(self) -> None:
         self._decreased_for = 0.0

@@ -214,6 +214,22 @@ def test_loss_that_no_decrease_lessens_is_the_paths_own():
     assert control.inherent == pytest.approx(0.2, abs=0.03)
 
 
+def test_loss_where_nothing_less_can_be_sent_proves_nothing():
+    control = LossBasedRate(30_000, 5_000_000)
+    for second in range(10):
+        control.decide(0.5, 30_000.0, float(second))
+    assert control.inherent == 0.0
+    assert control.usual == 0.1, "the rest is what a full path drops"
+    assert control.is_heavy
+
+
+def test_a_little_loss_is_usual():
+    control = LossBasedRate(30_000, 5_000_000)
+    control.decide(0.04, 500_000.0, 0.0)
+    assert control.usual == 0.04
+    assert not control.is_heavy
+
+
 def test_a_few_packets_decide_nothing():
     control = LossBasedRate(30_000, 5_000_000)
     control.add(0, 0, 1_000_000, 0.0)

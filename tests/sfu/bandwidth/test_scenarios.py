@@ -97,6 +97,36 @@ def test_when_the_rate_comes_back_the_estimate_follows():
     assert mean(sample.estimate for sample in path.run(10)) > 0.8 * MBIT
 
 
+def narrowed(to: float, *, voices: float, pictures: float) -> Path:
+    """Twelve seconds after a line became so narrow, ten after the pictures were small; its queue was two long."""
+    path = Path(Link(MBIT, cross=voices, limit=2.0), demand=lambda _: 600_000 if path.now < 12 else pictures)
+    path.run(10)
+    path.link.set_rate(to, path.now)
+    path.run(12)
+    return path
+
+
+def test_a_line_that_voices_fill_is_seen_to_carry_not_even_the_least():
+    assert narrowed(70_000, voices=57_000, pictures=20_000).estimator.exhausted_at is not None
+
+
+def test_a_long_queue_that_drains_is_none_of_a_line_that_carries_nothing():
+    assert narrowed(120_000, voices=57_000, pictures=20_000).estimator.exhausted_at is None
+
+
+def test_a_probe_that_goes_through_shows_that_the_line_carries_pictures_again():
+    path = narrowed(70_000, voices=57_000, pictures=20_000)
+    estimator = path.estimator
+
+    def try_for_more(now: float) -> None:
+        estimator.plan_probe(0.0, estimator.estimate, now)
+
+    path.demand, path.before_sending = lambda _: 0.0, try_for_more
+    path.link.set_rate(MBIT, path.now)
+    path.run(30)
+    assert estimator.exhausted_at is None
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_five_percent_of_random_loss_is_no_reason_to_collapse(seed: int):
     path = Path(Link(MBIT, loss=0.05, seed=seed))
