@@ -130,7 +130,7 @@ def test_the_recording_shows_who_was_there_and_when(person: MakePerson, lectern:
     agreed = time.monotonic() - started
     expect(teacher.testid("recording-consents")).to_have_text("2 of 2 have agreed to be recorded")
     teacher.testid("toggle-participants").click()
-    teacher.page.wait_for_timeout(6000)
+    teacher.page.wait_for_timeout(4000)
 
     second.enter()
     expect(second.testid("consent")).to_be_visible()
@@ -140,7 +140,7 @@ def test_the_recording_shows_who_was_there_and_when(person: MakePerson, lectern:
     joined = time.monotonic() - started
     expect(second.testid("recording-state")).to_contain_text("REC")  # latecomers, too
     record_on_the_own_device(teacher, (first, second), tmp_path)
-    teacher.page.wait_for_timeout(4000)
+    teacher.page.wait_for_timeout(2000)
 
     first_id = first.participant_id
     first.testid("leave").first.click()
@@ -148,7 +148,7 @@ def test_the_recording_shows_who_was_there_and_when(person: MakePerson, lectern:
         0, timeout=10_000
     )
     left = time.monotonic() - started
-    teacher.page.wait_for_timeout(6000)
+    teacher.page.wait_for_timeout(4000)
 
     teacher.choose("record-mark")
     expect(teacher.testid("notice").filter(has_text="Marked at")).to_be_visible()
@@ -246,13 +246,13 @@ def test_a_media_workers_death_does_not_end_the_recording(person: MakePerson, le
     expect(teacher.testid("recording-state")).to_contain_text("REC", timeout=10_000)
     student.agree()
     started = time.monotonic()
-    teacher.page.wait_for_timeout(6000)
+    teacher.page.wait_for_timeout(4000)
     lectern.kill("-m sfu")
     killed = time.monotonic() - started
     teacher.page.wait_for_timeout(5000)
     teacher.wait_to_see(student, within=15)
     expect(teacher.testid("recording-state")).to_contain_text("REC")
-    teacher.page.wait_for_timeout(8000)
+    teacher.page.wait_for_timeout(6000)
     teacher.testid("record").click()
     expect(teacher.testid("recording-state")).not_to_contain_text("REC", timeout=10_000)
     length = time.monotonic() - started
