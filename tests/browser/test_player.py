@@ -22,6 +22,7 @@ from tests.lectern import Lectern, wait_until
 WITHIN = 20_000  # ms, on a busy machine
 SHOTS = os.environ.get("LECTERN_SCREENSHOTS")
 LOOKS_OF_CAPTIONS: list[tuple[ViewportSize, Literal["light", "dark"]]] = [(NARROW, "dark"), (WIDE, "light")]
+pytestmark = pytest.mark.xdist_group("player")  # the film is made once
 
 
 @pytest.fixture(scope="module")
