@@ -94,7 +94,7 @@ def record_on_the_own_device(teacher: Person, others: tuple[Person, Person], fol
         expect(one.testid("local-recording-state")).to_be_hidden()
     with av.open(str(folder / "own.webm")) as container:
         frames = list(container.decode(video=0))
-    assert len(frames) > 20  # in 4 s, by a machine that does much else
+    assert len(frames) > 8  # in 4 s, by a machine that may do much else
     pixels = frames[-1].reformat(width=128, height=72, format="rgb24").to_ndarray().reshape(-1, 3).astype(int)
     people = (teacher, *others)
     # Twice encoded and decoded, colours are no longer quite themselves: each pixel is whose it is like the most.
