@@ -25,7 +25,7 @@ def test_rtmp_arrives_and_comes_again_when_the_server_was_away(
     nginx.start()
     streamed.start_class()
     wait_until(lambda: push.read_text() == "sending", within=30, what="the push")
-    streamed.wait_for_second(5.5)
+    streamed.wait_for_second(6.5)  # when Sam has long been there
     process.terminate()
     assert process.wait(timeout=10) == 0
     nginx.stop()
