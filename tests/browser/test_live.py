@@ -7,9 +7,11 @@ import re
 import sqlite3
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from playwright.sync_api import Page, expect
 
 from recordings.programs import ffmpeg_program
@@ -70,6 +72,19 @@ PLAIN = """async () => {
   plain.attachMedia(video);
   await video.play();
 }"""
+
+# And by a player of DASH.
+DASH = """async () => {
+  lecternLive.hls.destroy();
+  const player = globalThis.dash = dashjs.MediaPlayer().create();
+  player.updateSettings({ debug: { logLevel: dashjs.Debug.LOG_LEVEL_NONE } });
+  globalThis.wrong = [];
+  player.on("error", ({ error }) => wrong.push(error.message));
+  const address = document.getElementById("live").dataset.address + "live.mpd";
+  player.initialize(document.getElementById("live-player"), address, true);
+}"""
+DASH_PLAYER = Path(settings.BASE_DIR) / "node_modules" / "dashjs" / "dist" / "dash.all.min.js"
+PICTURES = 'document.getElementById("live-player").getVideoPlaybackQuality().totalVideoFrames'
 
 
 def look(page: Page) -> dict[str, Any]:
@@ -191,3 +206,21 @@ def test_viewers_are_three_seconds_behind_or_six_in_whole_segments(person: MakeP
     print("from lens to screen, s, in parts:", at_best(3.0, teacher, page))
     page.evaluate(PLAIN)
     print("in whole segments:", at_best(6.0, teacher, page))
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(300)
+def test_dash_js_plays_the_stream_and_is_six_seconds_behind_at_most(person: MakePerson, lectern: Lectern) -> None:
+    teacher = person("teacher", 0)
+    teacher.enter()
+    page = outside(person, lectern, go_live(teacher)).page
+    wait_until(lambda: shows(page, teacher), within=60, what="the picture of the stream")
+    page.evaluate(DASH_PLAYER.read_text())
+    page.evaluate(DASH)
+    wait_until(lambda: page.evaluate("dash.isReady()") and shows(page, teacher), within=60, what="the picture by DASH")
+    print("from lens to screen, s:", at_best(6.0, teacher, page), flush=True)
+    seen, at = page.evaluate(PICTURES), look(page)["at"]
+    wait_until(lambda: look(page)["at"] > at + 5, within=60, what="five seconds of the stream")
+    assert page.evaluate(PICTURES) - seen >= 25, "it goes on, on whatever machine"
+    print("by its own word:", page.evaluate("dash.getCurrentLiveLatency()"))
+    assert page.evaluate("wrong") == []
