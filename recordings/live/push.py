@@ -43,13 +43,17 @@ class Follower:
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
         self.rendition = Rendition(name, "", 0, 0.0)
-        self._next: tuple[int, int] | None = None  # (segment, part)
+        self._begin = 0
+        self._next: tuple[int, int] | None = None  # (segment, part); None: its first segment is still to come
 
-    def begin(self, segments: list[Segment], second: int) -> None:
-        self._next = next(((one.number, 0) for one in segments if one.second >= second), None)
+    def begin(self, second: int) -> None:
+        """Of the stream; what is there of one rendition may be still to come of another."""
+        self._begin, self._next = second, None
 
     def parts(self, segments: list[Segment]) -> list[bytes]:
         """Each as a file of its own, its header in front."""
+        if self._next is None:
+            self._next = next(((one.number, 0) for one in segments if one.second >= self._begin), None)
         found: list[bytes] = []
         for segment in segments:
             while self._next is not None and self._next[0] == segment.number:
@@ -83,8 +87,16 @@ class Push:
     def segments(self) -> dict[str, list[Segment]]:
         return msgspec.json.decode(self._state.read_bytes(), type=Kept).segments
 
+    def can_begin(self) -> bool:
+        """Whether there is something of pictures and of sound: only then is it known what they are like."""
+        if not self._state.exists():
+            return False
+        segments = self.segments()
+        followed = (self._pictures, self._sound)
+        return all(any(one.parts for one in segments.get(each.rendition.name, [])) for each in followed)
+
     def connect(self) -> None:
-        """Raises BadAddress, OSError and av.FFmpegError."""
+        """When it `can_begin`. Raises BadAddress, OSError and av.FFmpegError."""
         # To the very machine that was looked at; the server hears the name that the host gave.
         parts = address.split(self._job.push)
         found = address.resolve(self._job.push, private=self._job.push_private)
@@ -101,8 +113,8 @@ class Push:
         }
         segments = self.segments()
         newest = max(one.second for one in segments[self._pictures.rendition.name] if one.parts)
-        self._pictures.begin(segments[self._pictures.rendition.name], newest)
-        self._sound.begin(segments[SOUND], newest)
+        self._pictures.begin(newest)
+        self._sound.begin(newest)
         self._container = av.open(url, "w", format="flv", container_options=options)
         for name, follower in (("video", self._pictures), (SOUND, self._sound)):
             start = segments[follower.rendition.name][-1].start
@@ -160,6 +172,10 @@ def push_once(job: Job, alive: Any) -> str:
     where = address.without_key(job.push)
     say(folder, "connecting")
     try:
+        while not push.can_begin():
+            if not alive():
+                return "ended"
+            time.sleep(LOOK_EVERY)
         push.connect()
         said, last = False, time.monotonic()
         while alive():

@@ -11,10 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
+from recordings.composing.composition import FPS, SIZES
+from recordings.composing.render import Canvas
+from recordings.composing.segments import RATE
+from recordings.live.encode import PARTS, SoundEncoder, VideoEncoder
 from recordings.live.job import Job, write_job
-from recordings.live.shelf import STATE, Kept
+from recordings.live.playlist import SOUND
+from recordings.live.shelf import STATE, Kept, Shelf
 from tests.lectern import ROOT, wait_until
 from tests.recordings.live.nginx import Nginx
 from tests.recordings.live.replay import Replay
@@ -72,6 +78,28 @@ class Streamed:
             )
 
         wait_until(shown, within=60, what=f"second {second} of the class in the stream")
+
+
+class Nothing:
+    """A stream of black pictures and silence, second by second, as viewers and a push find it in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._shelf = Shelf(folder, 0.0)
+        self._pictures, self._sound = VideoEncoder("360p", SIZES["360p"]), SoundEncoder(0)
+        self._canvas, self._ticks = Canvas(SIZES["360p"]), 0
+        for name, made in (("360p", self._pictures), (SOUND, self._sound)):
+            self._shelf.open(name, made.codec, made.bitrate, 1 / PARTS, made.init)
+
+    def show(self) -> None:
+        for _ in range(FPS):
+            for part in self._pictures.encode(self._canvas, self._ticks, self._ticks + 1):
+                self._shelf.put("360p", part)
+            self._ticks += 1
+
+    def sound(self) -> None:
+        for part in self._sound.encode(np.zeros((RATE, 2), np.float32)):
+            self._shelf.put(SOUND, part)
 
 
 @pytest.fixture(scope="session")

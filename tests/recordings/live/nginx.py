@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -42,6 +44,12 @@ class Nginx:
 
     def start(self) -> None:
         self.process = subprocess.Popen(self._command)
+        wait_until(self._listens, within=20, what="nginx")
+
+    def _listens(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=2):
+            return True
+        return False
 
     def stop(self) -> None:
         if self.process is not None:

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import av
 import pytest
 
-from recordings.composing.composition import presentation
+from recordings.composing.composition import FPS, presentation
+from recordings.live.job import Job
+from recordings.live.push import Push
 from tests.lectern import wait_until
-from tests.recordings.live.conftest import Streamed
+from tests.recordings.live.conftest import Nothing, Streamed
 from tests.recordings.live.nginx import Nginx
 from tests.recordings.synthetic import read_bars
 
 pytestmark = pytest.mark.service
 KEY = "a-key-that-nobody-may-see"
+
+
+def test_sound_may_come_after_the_pictures_of_its_second(tmp_path: Path, nginx: Nginx) -> None:
+    """Without it FFmpeg would hold the pictures back, to have them in their order."""
+    push = Push(Job(str(tmp_path), str(tmp_path / "out"), 0.0, ["360p"], nginx.url(KEY), push_private=True))
+    assert not push.can_begin()
+    stream = Nothing(tmp_path / "out")
+    stream.show()
+    assert not push.can_begin()
+    stream.sound()
+    stream.show()
+    assert push.can_begin()
+    nginx.start()
+    push.connect()
+    stream.sound()
+    assert push.step()
+    push.close()
+    nginx.stop()
+    (received,) = nginx.received()
+    with av.open(str(received)) as container:
+        frames = list(container.decode())
+    assert sum(isinstance(frame, av.VideoFrame) for frame in frames) >= FPS - 1
+    assert sum(isinstance(frame, av.AudioFrame) for frame in frames) > 20  # of 47 a second, but for the last part
 
 
 @pytest.mark.timeout(120)

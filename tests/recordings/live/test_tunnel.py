@@ -13,18 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
-import numpy as np
 import pytest
 
-from recordings.composing.composition import FPS, SIZES
-from recordings.composing.render import Canvas
-from recordings.composing.segments import RATE
-from recordings.live.encode import PARTS, SoundEncoder, VideoEncoder
+from recordings.composing.composition import FPS
 from recordings.live.job import Job, write_job
-from recordings.live.playlist import SOUND
-from recordings.live.shelf import Shelf
 from recordings.live.tunnel import Tunnel
 from tests.lectern import ROOT, wait_until
+from tests.recordings.live.conftest import Nothing
 from tests.recordings.live.nginx import Nginx
 from tests.recordings.live.tls import Front, listen_at_localhost, make_certificate
 
@@ -116,16 +111,9 @@ def test_a_stream_arrives_by_rtmps(tmp_path: Path, nginx: Nginx, trusted: Callab
     front = Front(make_certificate(tmp_path, "localhost"), nginx.port)
     trusted("localhost")
     out = tmp_path / "out"
-    out.mkdir()
-    made, pictures, sound = Shelf(out, 0.0), VideoEncoder("360p", SIZES["360p"]), SoundEncoder(0)
-    canvas = Canvas(SIZES["360p"])
-    made.open("360p", pictures.codec, pictures.bitrate, 1 / PARTS, pictures.init)
-    made.open(SOUND, sound.codec, sound.bitrate, 1 / PARTS, sound.init)
-    for tick in range(FPS):
-        for part in pictures.encode(canvas, tick, tick + 1):
-            made.put("360p", part)
-    for part in sound.encode(np.zeros((RATE, 2), np.float32)):
-        made.put(SOUND, part)
+    stream = Nothing(out)
+    stream.show()
+    stream.sound()
     url = f"rtmps://localhost:{front.port}/class/key"
     job = Job(str(tmp_path), str(out), 0.0, ["360p"], url, push_private=True)
     command = [sys.executable, "-m", "recordings.live.push", str(write_job(job)), str(os.getpid())]

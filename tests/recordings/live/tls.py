@@ -58,12 +58,14 @@ class Front:
         self._listener = listen_at_localhost()
         self.port = self._listener.getsockname()[1]
         self.names: list[str | None] = []
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
+        self._ready.wait()
 
     async def _serve(self) -> None:
-        self._over = asyncio.Event()
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        self._ready.set()
         async with await asyncio.start_server(self._meet, sock=self._listener, ssl=self._context):
             await self._over.wait()
 
