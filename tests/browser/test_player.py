@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from django.conf import settings
-from playwright.sync_api import Browser, BrowserContext, Page, Response, ViewportSize, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Response, Route, ViewportSize, expect
 
 from tests.browser.cinema import HALF, LENGTH
 from tests.browser.person import PASSWORD
@@ -67,6 +67,9 @@ def page(page_of: Callable[[str], Page]) -> Page:
     return page_of("student1")
 
 
+FED = "film.src.startsWith('blob:') && film.readyState >= 2"  # by hls.js: before it, the browser has begun with the MP4
+
+
 def part(page: Page, name: str):
     return page.locator(f'[data-part="{name}"]')
 
@@ -95,8 +98,7 @@ def test_hls_plays_with_its_sound_and_jumps_to_a_chapter(page: Page, film: str) 
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(film)
-    wait_for(page, f"film.readyState >= 2 && Math.abs(film.duration - {LENGTH}) < 1")
-    assert page.evaluate("document.querySelector('video').src").startswith("blob:")  # hls.js feeds it
+    wait_for(page, f"{FED} && Math.abs(film.duration - {LENGTH}) < 1")
     part(page, "play").click()
     wait_for(page, "film.currentTime > 0.5")
     wait_for(page, "film.webkitAudioDecodedByteCount > 0 && film.webkitDecodedFrameCount > 0")
@@ -123,7 +125,7 @@ def test_a_film_that_was_paused_for_an_hour_goes_on_by_new_links(page: Page, fil
     playlists: list[Response] = []
     page.on("response", lambda response: playlists.append(response) if ".m3u8" in response.url else None)
     page.goto(film)
-    wait_for(page, "film.readyState >= 2")
+    wait_for(page, FED)
     for quality in ("720p", "360p"):  # both playlists are read now
         part(page, "quality").select_option(quality)
         page.wait_for_function(
@@ -154,7 +156,7 @@ def test_a_film_that_was_paused_for_an_hour_goes_on_by_new_links(page: Page, fil
 
 def test_pictures_appear_while_seeking(page: Page, film: str) -> None:
     page.goto(film)
-    wait_for(page, "film.readyState >= 1")
+    wait_for(page, FED)
     expect(part(page, "marks").locator("span")).to_have_count(2)
     box = part(page, "seek").bounding_box()
     with page.expect_response(lambda response: "/thumbnails-1.jpg" in response.url) as sheet:
@@ -173,7 +175,7 @@ def test_pictures_appear_while_seeking(page: Page, film: str) -> None:
 
 def test_keys_do_what_they_say_and_are_dead_while_typing(page: Page, film: str) -> None:
     page.goto(film)
-    wait_for(page, "film.readyState >= 2")
+    wait_for(page, FED)
     page.keyboard.press("Space")
     wait_for(page, "!film.paused")
     page.keyboard.press("k")
@@ -223,6 +225,17 @@ def test_a_film_goes_on_where_it_was_left(page: Page, film: str) -> None:
     expect(part(page, "notice")).to_contain_text("You were at 0:33")
     page.get_by_role("button", name="From the beginning").click()
     wait_for(page, "film.currentTime < 1")
+
+
+def test_who_is_quicker_than_the_scripts_goes_on_when_they_have_come(page: Page, film: str) -> None:
+    held: list[Route] = []
+    page.route("**/vendor/hls*.js", lambda route: held.append(route))
+    page.goto(film)
+    part(page, "play").click()
+    wait_for(page, "film.currentTime > 0.5 && !film.src.startsWith('blob:')")
+    (route,) = held
+    route.continue_()
+    wait_for(page, f"{FED} && film.currentTime > 1 && !film.paused")
 
 
 def test_without_hls_the_mp4_plays(page: Page, film: str) -> None:

@@ -83,11 +83,15 @@ export class Source {
       if (!answer.ok) throw new Error(`${answer.status}`);
       return answer.text();
     });
-    const hls = new Hls({ fLoader: freshLoader(Hls, links), startPosition: at, capLevelToPlayerSize: true });
+    const { currentTime, paused } = this.#video; // who was quicker than this script plays the MP4 already
+    const hls = new Hls({ fLoader: freshLoader(Hls, links), startPosition: currentTime || at, capLevelToPlayerSize: true });
     this.#hls = hls;
     hls.on(Hls.Events.LEVEL_LOADED, (_, { details }) => links.read(details.url));
     hls.on(Hls.Events.AUDIO_TRACK_LOADED, (_, { details }) => links.read(details.url));
-    hls.on(Hls.Events.MANIFEST_PARSED, () => this.onchoices());
+    hls.on(Hls.Events.MANIFEST_PARSED, () => {
+      this.onchoices();
+      if (!paused) void this.#video.play().catch(() => {});
+    });
     let comes = false;
     hls.on(Hls.Events.FRAG_LOADED, () => (comes = true));
     hls.on(Hls.Events.ERROR, (_, { fatal, type, details }) => {
