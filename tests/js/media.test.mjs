@@ -567,6 +567,19 @@ test("another network restarts ICE at once on paths that still look well, and no
   assert.deepEqual(server.of("transport:restart_ice").map((data) => data.transport_id).sort(), wellConnected.map(({ id }) => id).sort());
 });
 
+test("where a relay's new credentials cannot be had, as in Firefox, ICE restarts with the old ones", async () => {
+  await inClass();
+  const request = server.request;
+  server.request = async (event, data) => ({ ...await request(event, data), ice_servers: [{ urls: "turn:relay.example" }] });
+  const restarted = [];
+  for (const transport of [engine.link.send, engine.link.recv]) {
+    mock.method(transport, "updateIceServers", () => Promise.reject(new Error("not supported")));
+    mock.method(transport, "restartIce", async () => restarted.push(transport.direction));
+  }
+  engine.link.moved();
+  await enough(() => restarted.length === 2, "both restarts");
+});
+
 test("a suspicion restarts nothing by itself, but with the socket that comes back after it", async () => {
   await inClass();
   engine.link.suspect();

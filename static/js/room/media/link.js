@@ -186,7 +186,8 @@ export class MediaLink extends Emitter {
       const answer = await this.#request("transport:restart_ice", { transport_id: transport.id });
       if (this.#closed) return;
       this.#moved.delete(transport.id);
-      if (answer.ice_servers?.length) await transport.updateIceServers({ iceServers: answer.ice_servers }); // credentials run out
+      // Credentials run out. In Firefox mediasoup-client cannot change them: a restart with the old ones is better than none.
+      if (answer.ice_servers?.length) await transport.updateIceServers({ iceServers: answer.ice_servers }).catch(() => {});
       await transport.restartIce({ iceParameters: answer.ice_parameters });
     } catch (error) {
       const { code } = /** @type {{code?: string}} */ (error);
