@@ -19,8 +19,8 @@
 Addresses: the server's are SERVER (10.77.0.1 and fd77::1) for everybody, whatever listens on all addresses is reached
 there; a client's are `sam.ipv4` and `sam.ipv6`. Clients reach each other through the server, over both their links.
 The `network` fixture gives a Network, and skips the test, or fails it under CI=true, where none can be made.
-`classroom` is a media worker in it, `lectern` a whole Lectern, `person` people with Chromium on machines that they are
-given. Tests with browsers are no coroutines, and have modules of their own.
+`classroom` is a media worker in it, `lectern` a whole Lectern, `person` people with Chromium or Firefox on machines
+that they are given. Tests with browsers are no coroutines, and have modules of their own.
 
 Needs root, or to be root in a user namespace: `unshare --user --map-root-user --net pytest tests/network`, which
 `./test` does by itself. There is no `tc netem` in many kernels, so a link is a process of our own (`relay.py`) between

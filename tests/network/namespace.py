@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 import subprocess
+import threading
 
 CLONE_NEWNET = 0x4000_0000
 TUN = "/dev/net/tun"
@@ -26,6 +27,14 @@ def _call(name: str, *arguments: int) -> None:
 
 def _current() -> int:
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _carry(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65_536):
+            sink.sendall(data)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
 
 
 class Namespace:
@@ -64,6 +73,25 @@ class Namespace:
         """A socket of this network, usable from wherever the caller is."""
         with self:
             return socket.socket(family, kind)
+
+    def lend_port(self, port: int, *, to: Namespace) -> None:
+        """Whoever connects to this port of the other's loopback, once, is connected to the same one of this one's."""
+        listening = to.socket(kind=socket.SOCK_STREAM)
+        listening.bind(("127.0.0.1", port))
+        listening.listen()
+
+        def serve() -> None:
+            with listening:
+                near, _ = listening.accept()
+            far = self.socket(kind=socket.SOCK_STREAM)
+            with near, far:
+                far.connect(("127.0.0.1", port))
+                back = threading.Thread(target=_carry, args=(far, near), daemon=True)
+                back.start()
+                _carry(near, far)
+                back.join()
+
+        threading.Thread(target=serve, daemon=True).start()
 
     def ip(self, *commands: str) -> None:
         """`ip` commands of iproute2, one after the other."""

@@ -18,6 +18,7 @@ THROUGH_WITHIN = 10.0  # seconds: UDP is blocked
 BACK_WITHIN = 5.0  # seconds: another port or address, of the NAT or of the machine
 STILL = 700  # ms without a picture: it stands still, and not because this machine was busy
 STEADY = 1500  # ms of pictures, after which it counts as being back
+BROWSERS = ["chromium", pytest.param("firefox", marks=pytest.mark.nightly)]
 
 # Nothing but relays, and of those only what the test says.
 RELAYS_ONLY = """
@@ -100,13 +101,14 @@ def time_until_back(change: Callable[[], None], *pairs: tuple[Person, Person]) -
     return max(took)
 
 
+@pytest.mark.parametrize("browser", BROWSERS)
 def test_where_udp_is_blocked_tcp_or_a_relay_gets_through(
-    network: Network, person: Callable[..., Person], classroom: str, relay: Relay
+    network: Network, person: Callable[..., Person], classroom: str, relay: Relay, browser: str
 ) -> None:
     tina = person("teacher", 0, machine=network.client(delay=0.01), classroom=classroom)
     tina.enter()
     strict = network.client(delay=0.01, udp=False)
-    sam = person("student1", 1, machine=strict, classroom=classroom)
+    sam = person("student1", 1, machine=strict, classroom=classroom, browser=browser)
     took = time_to_see(sam, tina)
     print(f"without UDP, by TCP: {took:.1f} s until the first picture")
     assert path_of(sam) == {"tcp"}
@@ -124,12 +126,13 @@ def test_where_udp_is_blocked_tcp_or_a_relay_gets_through(
         tina.wait_to_see(sam)
 
 
+@pytest.mark.parametrize("browser", BROWSERS)
 def test_another_port_or_address_does_not_end_the_class(
-    network: Network, person: Callable[..., Person], classroom: str
+    network: Network, person: Callable[..., Person], classroom: str, browser: str
 ) -> None:
     tina = person("teacher", 0, machine=network.client(delay=0.01), classroom=classroom)
     machine = network.client(delay=0.01)
-    sam = person("student1", 1, machine=machine, classroom=classroom)
+    sam = person("student1", 1, machine=machine, classroom=classroom, browser=browser)
     tina.enter()
     sam.enter()
     sam.wait_to_see(tina)
