@@ -6,6 +6,7 @@ what is above 8 MB in parts, and a checksum with each (django-storages, boto3).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -48,17 +49,20 @@ def key(public_id: str, name: str) -> str:
     return f"{public_id}/{name}"
 
 
-def store(path: Path, key: str) -> Stored:
-    """Put a file there and read it back. Raises NotStored, StorageAway, and OSError of a local disk."""
+@contextlib.contextmanager
+def _told_apart() -> Iterator[None]:
+    """What an object store's client raises becomes NotStored or StorageAway."""
     try:
-        return _store(path, key)
+        yield
     except Exception as error:
         if (told := _of_an_object_store(error)) is not None:
             raise told from error
         raise
 
 
-def _store(path: Path, key: str) -> Stored:
+@_told_apart()
+def store(path: Path, key: str) -> Stored:
+    """Put a file there and read it back. Raises NotStored, StorageAway, and OSError of a local disk."""
     storage = recordings_storage()
     with path.open("rb") as source:
         size, sha256 = digest(source)
@@ -130,19 +134,15 @@ def _blocks_of_an_object(key: str) -> Iterator[bytes]:
                 raise
 
 
+@_told_apart()
 def read_text(key: str, at_most: int) -> str:
     """A small file. Raises FileNotFoundError, StorageAway, NotStored where the store refuses, and ValueError for one
     that is larger or no text."""
     text = bytearray()
-    try:
-        for piece in blocks(key):
-            text += piece
-            if len(text) > at_most:
-                raise ValueError(f"{key} has more than {at_most} bytes")
-    except Exception as error:
-        if (told := _of_an_object_store(error)) is not None:
-            raise told from error
-        raise
+    for piece in blocks(key):
+        text += piece
+        if len(text) > at_most:
+            raise ValueError(f"{key} has more than {at_most} bytes")
     return text.decode()
 
 
@@ -160,8 +160,9 @@ def signed_link(key: str, filename: str, content_type: str, *, download: bool) -
     return str(storage.url(key, parameters=parameters, expire=LINK_LIVES))
 
 
+@_told_apart()
 def remove(key: str) -> None:
-    """Twice does no harm."""
+    """Twice does no harm. Raises NotStored where the store refuses, StorageAway, and OSError of a local disk."""
     recordings_storage().delete(key)
 
 

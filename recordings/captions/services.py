@@ -60,13 +60,13 @@ def add(recording: Recording, language: str, data: bytes) -> None:
 
 
 def remove(recording: Recording, language: str) -> bool:
-    """False: there is none. Raises CannotBeChanged, and what the storage raises."""
+    """False: there is none. Raises CannotBeChanged, and what `storage.remove` raises."""
     _not_held(recording)
     found = recording.compositions.filter(name=files.captions(language)).first()
     if found is None:
         return False
-    found.delete()  # first: a row without its file would be given out as one that is broken
-    storage.remove(found.key)
+    storage.remove(found.key)  # first: of a file that stays behind a row tells, and somebody can try again
+    found.delete()
     return True
 
 

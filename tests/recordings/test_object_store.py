@@ -427,3 +427,25 @@ def test_a_store_that_refuses_a_text_is_no_error_of_ours(
         assert client_of("sam").get(links.address_of(streamed.public_id, name)).status_code == 503
     assert "SignatureDoesNotMatch" in caplog.text or "403" in caplog.text
     assert "not-it" not in caplog.text
+
+
+def test_captions_stay_whole_while_the_store_is_broken(bucket: Bucket, stored: Recording, client_of: ClientOf) -> None:
+    tina = client_of("tina")
+
+    def post(name: str, *of: str, **data: Any) -> str:
+        address = reverse(f"recordings:{name}", args=[stored.public_id, *of])
+        return tina.post(address, data, follow=True).content.decode()
+
+    def add() -> str:
+        file = io.BytesIO(b"WEBVTT\n\n00:00.000 --> 00:01.000\nHello\n")
+        return post("captions", language="en", file=file)
+
+    assert "Captions are there" in add()
+    bucket.proxy.failing = True
+    for page in (add(), post("remove_captions", "en")):
+        assert "The storage does not answer. Try again in a moment." in page
+        assert 'label="English"' in page
+    bucket.proxy.failing = False
+    assert "Captions are removed: English." in post("remove_captions", "en")
+    assert bucket.keys() == [f"{stored.public_id}/720p.mp4"]
+    assert stored.compositions.count() == 1
