@@ -188,13 +188,14 @@ def archive(request: HttpRequest) -> HttpResponseBase:
         messages.error(request, "None of these recordings is ready.")
         return redirect("recordings:list")
     names = zips.unique([services.filename(file) for file in wanted_files])
+    now = timezone.localtime()
     answer: HttpResponseBase
     if request.method == "HEAD":
         answer = HttpResponse(content_type="application/zip")
     else:
         contents = [(name, storage.blocks(file.key)) for name, file in zip(names, wanted_files, strict=True)]
-        answer = StreamingHttpResponse(zips.in_threads(zips.zipped(contents)), content_type="application/zip")
-    name = f"Recordings {timezone.localtime():%Y-%m-%d %H.%M}.zip"
+        answer = StreamingHttpResponse(zips.in_threads(zips.zipped(contents, now)), content_type="application/zip")
+    name = f"Recordings {now:%Y-%m-%d %H.%M}.zip"
     answer.headers["Content-Disposition"] = content_disposition_header(True, name) or "attachment"
     answer.headers["Cache-Control"] = "private, no-store"
     return answer

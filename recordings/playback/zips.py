@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-import time
 import zipfile
 from collections.abc import AsyncIterator, Iterable, Iterator
+from datetime import datetime
 from pathlib import PurePosixPath
 
 from asgiref.sync import sync_to_async
 
-MOST = 50  # files a ZIP
+MOST = 50  # recordings a ZIP
 PIECE = 512 * 1024  # bytes given out at once
 
 
@@ -48,12 +48,15 @@ def unique(names: Iterable[str]) -> list[str]:
     return found
 
 
-def zipped(files: Iterable[tuple[str, Iterable[bytes]]]) -> Iterator[bytes]:
-    """(name in the archive, its content in pieces) -> the archive in pieces. Above 4 GB it is ZIP64."""
+def zipped(files: Iterable[tuple[str, Iterable[bytes]]], at: datetime) -> Iterator[bytes]:
+    """(name in the archive, its content in pieces) -> the archive in pieces. Above 4 GB it is ZIP64.
+
+    `at`: the files' time by the clock of whoever unpacks them, as ZIP knows no time zones.
+    """
     pipe = _Pipe()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
         for name, pieces in files:
-            entry = zipfile.ZipInfo(name, date_time=time.gmtime()[:6])
+            entry = zipfile.ZipInfo(name, date_time=at.timetuple()[:6])
             with archive.open(entry, "w", force_zip64=True) as inside:
                 for piece in pieces:
                     inside.write(piece)

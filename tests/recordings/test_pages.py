@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import time
+import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
+from accounts.time_zone import zone_named
 from meetings.models import Room
 from recordings import services, states, storage
 from recordings.models import Composition, Recording
@@ -391,6 +394,12 @@ def test_a_download_is_named_by_the_clock_of_whoever_downloads_it(ready: Recordi
         tina.cookies["time_zone"] = zone
         for address in asked:
             assert f"{began} 720p.mp4" in tina.get(address)["Content-Disposition"]
+        packed = tina.get(reverse("recordings:zip"), {"id": ready.public_id})
+        with zipfile.ZipFile(io.BytesIO(body(packed))) as archive:
+            [entry] = archive.infolist()
+        assert entry.filename.endswith(f"{began} 720p.mp4")
+        now = datetime.now(zone_named(zone) or UTC).replace(tzinfo=None)
+        assert abs(now - datetime(*entry.date_time)) < timedelta(minutes=5)
 
 
 def test_a_file_that_is_gone_is_not_found_and_not_an_error(ready: Recording, client_of: ClientOf) -> None:
