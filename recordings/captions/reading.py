@@ -14,7 +14,8 @@ from recordings.outputs.webvtt import Cue, escaped, webvtt
 LARGEST = 1024 * 1024  # bytes: ten hours of speech
 MOST_CUES = 20_000
 LONGEST = 2000  # characters of a cue, with its markup
-NOT_CUES = ("NOTE", "STYLE", "REGION")  # blocks of WebVTT
+OTHER = re.compile(r"(?:WEBVTT|NOTE|STYLE|REGION)(?:\s|$)")  # what blocks of WebVTT that are no cues begin with
+ARROW = "-->"
 CLOCK = r"(?:(\d{1,3}):)?([0-5]\d):([0-5]\d)[.,](\d{3})"
 TIMES = re.compile(rf"\s*{CLOCK}\s*-->\s*{CLOCK}(?:\s.*)?")
 VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s([^<>]*)>")
@@ -72,14 +73,18 @@ def _blocks(lines: Iterable[str]) -> Iterator[Block]:
 
 def _cue(block: Block, length: float | None) -> Cue | None:
     """None: nothing to show. A line before the times is the cue's name or number."""
-    first = block[0][1]
-    if "-->" not in first and re.match(rf"({'|'.join(NOT_CUES)}|WEBVTT)(\s|$)", first):
+    arrows = [at for at, (_, line) in enumerate(block) if ARROW in line]
+    is_other = OTHER.match(block[0][1])
+    if is_other and not arrows:
         return None
-    at = 0 if "-->" in first else 1
-    number, line = block[at] if at < len(block) else block[0]
+    # A cue that follows something else without an empty line is shown by browsers, too.
+    at = arrows[0] if arrows and (is_other or arrows[0] < 2) else min(1, len(block) - 1)
+    number, line = block[at]
     times = TIMES.fullmatch(line)
     if times is None:
         raise Unreadable(f"Line {number} should tell when a caption begins and ends, as 00:01:02.500 --> 00:01:04.000.")
+    if len(arrows) > 1:
+        raise Unreadable(f"Line {block[arrows[1]][0]}: an empty line is missing before this caption.")
     begin, end = _seconds(*times.groups()[:4]), _seconds(*times.groups()[4:])
     if end <= begin:
         raise Unreadable(f"Line {number}: the caption ends before it begins.")

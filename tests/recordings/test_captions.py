@@ -149,6 +149,11 @@ First
     assert normalised(srt, None) == "WEBVTT\n\n00:00:01.500 --> 00:00:02.000\nUp\nthere\n"
 
 
+@pytest.mark.parametrize("before", ["WEBVTT", "WEBVTT\nKind: captions", "WEBVTT\n\nNOTE by Tina", "WEBVTT\n\nSTYLE"])
+def test_a_caption_below_something_else_is_not_lost_with_it(before: str) -> None:
+    assert normalised(f"{before}\n00:01.000 --> 00:02.500\nGuten Tag\n".encode(), None) == WRITTEN
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -178,6 +183,8 @@ def test_whatever_stands_in_a_caption_is_text(text: str) -> None:
         (b"WEBVTT\n\n00:02.000 --> 00:02.000\nx", "ends before it begins"),
         (b"WEBVTT\n\n00:11.000 --> 00:12.000\nx", "begins when the film has ended"),
         (b"WEBVTT\n\n00:99.000 --> 01:00.000\nx", "Line 3 should tell when"),
+        (VTT + b"2\n00:03.000 --> 00:04.000\nx", "Line 6: an empty line is missing"),
+        (b"A title\nand more\n00:01.000 --> 00:02.000\nx", "Line 2 should tell when"),
         (b"WEBVTT\n\n-1:00.000 --> 01:00.000\nx", "Line 3 should tell when"),
         (b"WEBVTT\n\n9999:00:00.000 --> 9999:01:00.000\nx", "Line 3 should tell when"),
         (b"<html><script>alert(1)</script></html>", "Line 1 should tell when"),
