@@ -227,15 +227,21 @@ def test_a_film_goes_on_where_it_was_left(page: Page, film: str) -> None:
     wait_for(page, "film.currentTime < 1")
 
 
-def test_who_is_quicker_than_the_scripts_goes_on_when_they_have_come(page: Page, film: str) -> None:
+@pytest.mark.parametrize("hls", ["works", "is refused", "has no playlist"])
+def test_who_is_quicker_than_the_scripts_goes_on_when_they_have_come(page: Page, film: str, hls: str) -> None:
     held: list[Route] = []
     page.route("**/vendor/hls*.js", lambda route: held.append(route))
+    if hls != "works":
+        page.route("**/*.m4s*" if hls == "is refused" else "**/*.m3u8*", lambda route: route.abort())
     page.goto(film)
     part(page, "play").click()
     wait_for(page, "film.currentTime > 0.5 && !film.src.startsWith('blob:')")
     (route,) = held
     route.continue_()
-    wait_for(page, f"{FED} && film.currentTime > 1 && !film.paused")
+    if hls != "works":
+        expect(part(page, "quality").locator("option")).to_have_text(["720p", "360p"])
+    begun = "film.played.length && film.played.start(0) >= 0.5"
+    wait_for(page, f"film.src.startsWith('blob:') === {str(hls == 'works').lower()} && {begun} && !film.paused")
 
 
 def test_without_hls_the_mp4_plays(page: Page, film: str) -> None:

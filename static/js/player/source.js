@@ -84,24 +84,23 @@ export class Source {
       return answer.text();
     });
     const { currentTime, paused } = this.#video; // who was quicker than this script plays the MP4 already
-    const hls = new Hls({ fLoader: freshLoader(Hls, links), startPosition: currentTime || at, capLevelToPlayerSize: true });
+    const from = currentTime || at;
+    const hls = new Hls({ fLoader: freshLoader(Hls, links), startPosition: from, capLevelToPlayerSize: true });
     this.#hls = hls;
     hls.on(Hls.Events.LEVEL_LOADED, (_, { details }) => links.read(details.url));
     hls.on(Hls.Events.AUDIO_TRACK_LOADED, (_, { details }) => links.read(details.url));
-    hls.on(Hls.Events.MANIFEST_PARSED, () => {
-      this.onchoices();
-      if (!paused) void this.#video.play().catch(() => {});
-    });
+    hls.on(Hls.Events.MANIFEST_PARSED, () => this.onchoices());
     let comes = false;
     hls.on(Hls.Events.FRAG_LOADED, () => (comes = true));
     hls.on(Hls.Events.ERROR, (_, { fatal, type, details }) => {
-      if (!comes && details === Hls.ErrorDetails.FRAG_LOAD_ERROR) this.#leaveHls(at); // not even the first: no outage
+      if (!comes && details === Hls.ErrorDetails.FRAG_LOAD_ERROR) this.#leaveHls(from); // not even the first: no outage
       if (!fatal || !this.#hls) return;
       if (type === Hls.ErrorTypes.MEDIA_ERROR && this.#mayTryAgain()) hls.recoverMediaError();
-      else this.#leaveHls(this.#video.currentTime);
+      else this.#leaveHls(comes ? this.#video.currentTime : from);
     });
     hls.loadSource(`${address}?for=player`);
-    hls.attachMedia(this.#video);
+    hls.attachMedia(this.#video); // which pauses it
+    if (!paused) void this.#video.play().catch(() => {});
     return true;
   }
 
