@@ -1,5 +1,5 @@
-"""What all tests share. A test that needs Redis takes `redis_url` (one server a test run, never emptied) or
-`clean_redis_url` (the same, emptied before the test) and is thereby marked `service`.
+"""What all tests share. A test that needs Redis takes `redis_url` (one server a test run, never emptied),
+`clean_redis_url` (the same, emptied before the test) or `redis_server` (its own), and is thereby marked `service`.
 
 A test that touches the database is marked `database`: `./test` runs those on SQLite and then on PostgreSQL."""
 
@@ -17,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from pytest_django import Settings
 
 from tests.database import quickly_emptied
-from tests.redis_server import running_redis
+from tests.redis_server import RedisServer, running_redis
 
 # How long an example takes tells of the machine's other work, not of the code.
 hypothesis_settings.register_profile("lectern", deadline=None)
@@ -60,6 +60,13 @@ def clean_redis_url(redis_url: str) -> str:
     with redis.Redis.from_url(redis_url) as connection:
         connection.flushall()
     return redis_url
+
+
+@pytest.fixture
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One of the test's own, to stop and start."""
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -12,7 +11,7 @@ from meetings import registry
 from meetings.hub import Hubs
 from meetings.models import ChatMessage
 from tests.meetings.world import Client, World
-from tests.redis_server import RedisServer, running_redis
+from tests.redis_server import RedisServer
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -167,19 +166,11 @@ async def test_a_room_that_takes_long_to_take_out_its_lost_holds_up_no_renewal(j
 # --- Redis goes -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def redis_server(tmp_path: Path):
-    with running_redis(tmp_path) as server:
-        yield server
-
-
-@pytest.fixture
-def clean_redis_url(redis_server: RedisServer) -> str:
-    """A Redis of this test's own, to stop and start."""
-    return redis_server.url
-
-
 class TestRedisOfItsOwn:
+    @pytest.fixture
+    def clean_redis_url(self, redis_server: RedisServer) -> str:
+        return redis_server.url
+
     @pytest.fixture(autouse=True)
     def fast(self, monkeypatch):
         monkeypatch.setattr("meetings.hub.RETRY_AFTER", 0.05)

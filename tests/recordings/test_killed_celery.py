@@ -25,7 +25,7 @@ from tests.lectern import wait_until
 from tests.recordings.growing import Growing
 from tests.recordings.processes import drawing, held_up
 from tests.recordings.synthetic import SyntheticClass, person
-from tests.redis_server import RedisServer, running_redis
+from tests.redis_server import RedisServer
 
 LENGTH = 80.0
 State = Recording.State
@@ -34,21 +34,13 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.service]
 
 
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    folder = tmp_path / "redis"
-    folder.mkdir()
-    with running_redis(folder) as server:
-        yield server
-
-
-@pytest.fixture
-def environment(places: Path, redis: RedisServer) -> dict[str, str]:
+def environment(places: Path, redis_server: RedisServer) -> dict[str, str]:
     return {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "DATABASE_URL": database_url(),
         "LECTERN_DATA": str(places),
-        "REDIS_URL": redis.url,
+        "REDIS_URL": redis_server.url,
     }
 
 
@@ -121,17 +113,17 @@ def seen(recording: Recording) -> Recording:
     return recording
 
 
-def sweep(recording: Recording, redis: RedisServer) -> None:
+def sweep(recording: Recording, redis_server: RedisServer) -> None:
     """As each 10 s, once the time is over after which a task, or who had it, is taken for lost."""
     Recording.objects.filter(pk=recording.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
-    with Connection(redis.url) as broker:
+    with Connection(redis_server.url) as broker:
         celery_app.send_task(tasks.sweep_recordings.name, connection=broker)
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("run", RUNS)
 def test_celerys_child_then_celery_then_redis_are_killed_and_there_is_one_film(
-    run: int, recording: Recording, celery: Celery, redis: RedisServer, places: Path
+    run: int, recording: Recording, celery: Celery, redis_server: RedisServer, places: Path
 ) -> None:
     world = SyntheticClass(recording.folder, 1.0)
     person(world, "Tina", 0.0, 1.0)
@@ -140,25 +132,25 @@ def test_celerys_child_then_celery_then_redis_are_killed_and_there_is_one_film(
     states.recorded(recording.pk)  # its task is lost
     for kill in (lambda: celery.kill_child(recording.folder), celery.kill):
         with held_up(segments, 0, FIRST_QUALITY) as held:
-            sweep(recording, redis)
+            sweep(recording, redis_server)
             wait_until(lambda held=held: drawing(held), within=120, what="it is being composed")
             assert seen(recording).state == State.COMPOSING
             kill()
         wait_until(lambda: not drawing(recording.folder), within=60, what="who drew has ended")
     celery.go_on()
     with segments.claimed(f"{FIRST_QUALITY}-0000"):
-        sweep(recording, redis)
+        sweep(recording, redis_server)
         wait_until(lambda: seen(recording).attempts == states.TRIES, within=120, what="it is composed again")
         assert recording.state == State.COMPOSING
         Recording.objects.filter(pk=recording.pk).update(attempts=1)  # of a recording that no other fault has met
-        redis.stop()
+        redis_server.stop()
     # Celery that loses its broker while it is at work ends (kombu), with what it composes or after that.
     wait_until(lambda: celery.has_ended() or seen(recording).state == State.READY, within=120, what="Celery has ended")
     celery.kill()
     assert seen(recording).outputs in (Recording.Outputs.NONE, Recording.Outputs.WAITING)
-    redis.start()
+    redis_server.start()
     celery.go_on()
-    sweep(recording, redis)
+    sweep(recording, redis_server)
     wait_until(lambda: seen(recording).outputs == Recording.Outputs.MADE, within=120, what="all is made")
     assert (recording.duration, recording.tracks.count()) == (timedelta(seconds=1), 2)
     kept = {path.relative_to(places / "storage").as_posix() for path in (places / "storage").rglob("*.*")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from tests.recordings.conftest import SMALL
 from tests.recordings.film import Film
 from tests.recordings.synthetic import encode_opus, encode_video, packetize, picture
 from tests.recordings.test_recording_a_class import folder_of, layer, sent
-from tests.redis_server import RedisServer, running_redis
+from tests.redis_server import RedisServer
 from tests.sfu.peer import OPUS, VP8, PeerTransport, opus_parameters, vp8_parameters
 from tests.waiting import until
 
@@ -41,16 +41,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    folder = tmp_path / "redis"
-    folder.mkdir()
-    with running_redis(folder) as server:
-        yield server
-
-
-@pytest.fixture
 def clean_redis_url(redis_server: RedisServer) -> str:
-    """A Redis of this test's own."""
     return redis_server.url
 
 
