@@ -50,7 +50,7 @@ def changeable(request: HttpRequest, public_id: str) -> Recording:
     return recording
 
 
-@csrf_exempt  # who asks is looked at before a large body is read; then `_add` looks for the token
+@csrf_exempt  # to look for the token is to read the file: `_add` does, once it is known who asks and how large it is
 @login_required
 @require_POST
 def add(request: HttpRequest, public_id: str) -> HttpResponse:

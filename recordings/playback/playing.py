@@ -64,12 +64,11 @@ def media_of(recording: Recording) -> dict[str, object]:
 def captions_of(recording: Recording) -> list[dict[str, str]]:
     """Language, its name and the address, by name."""
     found = [
-        (language, each.name) for each in recording.compositions.all() if (language := files.language_of(each.name))
+        {
+            "language": language,
+            "label": name_of(language),
+            "address": links.address_of(recording.public_id, files.captions(language)),
+        }
+        for language in (files.language_of(each.name) for each in recording.captions)
     ]
-    return sorted(
-        (
-            {"language": language, "label": name_of(language), "address": links.address_of(recording.public_id, name)}
-            for language, name in found
-        ),
-        key=lambda each: each["label"],
-    )
+    return sorted(found, key=lambda each: each["label"])

@@ -17,7 +17,11 @@ from recordings.captions.reading import LARGEST, LONGEST, Unreadable, normalised
 from recordings.models import Recording
 from tests.world import ClientOf
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    # The test client is not asynchronous, Daphne is.
+    pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume"),
+]
 VTT = b"WEBVTT\n\n00:01.000 --> 00:02.500\nGuten Tag\n"
 WRITTEN = "WEBVTT\n\n00:00:01.000 --> 00:00:02.500\nGuten Tag\n"
 
