@@ -198,11 +198,6 @@ class Transport:
         self.streams[header.ssrc] = stream
         return stream, None
 
-    @property
-    def has_heard(self) -> bool:
-        """Whether something authentic came: the other end has its keys."""
-        return bool(self.packets_received or self.rtcp_ssrcs)
-
     def receive_rtcp(self, data: Buffer, now: float) -> None:
         """A compound whose authenticity is proved."""
         self._repair_credit = min(REPAIR_CREDIT, self._repair_credit + REPAIR_FACTOR * len(data))

@@ -1,8 +1,8 @@
 """The DTLS handshake that gives a transport its SRTP keys, always as the server (RFC 5764).
 
 No sockets and no tasks: datagrams go in, datagrams come out, and the owner asks often whether something is to be
-repeated. It goes on taking datagrams after the handshake, since the last flight may have been lost, and an alert may
-say goodbye.
+repeated. After the handshake OpenSSL's connection is let go at once (docs/decisions/0008): what may still be needed of
+it is kept as it was written, the last flight, for a client that lost it, and our goodbye.
 """
 
 from __future__ import annotations
@@ -25,11 +25,16 @@ logger = logging.getLogger(__name__)
 MTU = 1200  # bytes a datagram, as browsers use: no path known carries less
 RECORD_HEADER = 13  # bytes of a DTLS 1.2 record before its fragment
 ALERT = 21  # the content type of a record
+# How the one handshake record begins that is encrypted, a client's Finished: content type, DTLS 1.2, epoch.
+FINISHED = b"\x16\xfe\xfd\x00\x01"
 MAX_FAILURES = 20  # handshakes that may fail before the transport is given up
 # Seconds until a flight is sent again, twice as long each time. OpenSSL would begin with a second: a path that loses a
 # tenth loses one of a flight's four datagrams in every third handshake. Browsers begin with 50 ms.
 FIRST_REPEAT = 0.2
 MAX_REPEATS = 7  # the last one after 25 s
+# Seconds between two answers to a client that lost our last flight. Browsers ask again after 50 ms, then less often:
+# who asks oftener wants us to send more than he does.
+ANSWERS_APART = 0.02
 HANDSHAKE_RECORDS = 64 * 1024  # bytes that a handshake may take in: a big one is 10 KiB
 
 CIPHERS = b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA"
@@ -90,8 +95,8 @@ class DtlsServer:
         self._failures = 0
         self._taken = 0
         self._outgoing: list[bytes] = []
-        self._goodbye: list[bytes] = []  # written in advance, when the connection was let go
-        self._flight: list[bytes] = []  # the last one, until it is answered
+        self._goodbye: list[bytes] = []  # written in advance
+        self._flight: list[bytes] = []  # the last one, until it is answered; the last of all for ever
         self._repeats = 0
         self._repeat_at = 0.0
         self.state: State = "new"
@@ -105,27 +110,30 @@ class DtlsServer:
 
     def receive(self, datagram: bytes, now: float) -> None:
         """Never raises: what is malformed is OpenSSL's to ignore, and what is fatal ends in a state."""
+        if self.state == "connected" and now >= self._repeat_at and FINISHED in datagram:
+            self._outgoing += self._flight
+            self._repeat_at = now + ANSWERS_APART
         connection = self._connection
-        if connection is None or not datagram or self.state == "closed":
-            return  # OpenSSL reads nothing after a goodbye, but would keep all that it is given
+        if connection is None or not datagram:
+            return
+        if datagram[0] == ALERT and datagram[3:5] == b"\x00\x00":
+            return  # nothing proves an alert that is not encrypted; a client that gave up just falls silent
+        self._taken += len(datagram)
+        if self._taken > HANDSHAKE_RECORDS:
+            self._fail("handshake too long")
+            return
         try:
-            if self.state == "connecting":
-                if datagram[0] == ALERT and datagram[3:5] == b"\x00\x00":
-                    return  # nothing proves an alert that is not encrypted; a client that gave up just falls silent
-                self._taken += len(datagram)
-                if self._taken > HANDSHAKE_RECORDS:
-                    self._fail("handshake too long")
-                    return
-                connection.bio_write(datagram)
-                self._handshake()
-            else:
-                connection.bio_write(datagram)
-                self._read(len(datagram))
+            connection.bio_write(datagram)
+            self._handshake()
         except SSL.Error as error:
             self._fail(f"{error}")
         flight = self._collect()
         if flight:
             self._flight, self._repeats, self._repeat_at = flight, 0, now + FIRST_REPEAT
+            self._outgoing += flight
+        if self.state == "connected":
+            self._repeat_at = now + ANSWERS_APART
+            self._let_go(connection)
 
     def repeat(self, now: float) -> bool:
         """Send the last flight again, if it is time. Whether an answer is still waited for."""
@@ -137,34 +145,12 @@ class DtlsServer:
             self._repeat_at = now + FIRST_REPEAT * 2**self._repeats
         return True
 
-    def let_go(self) -> None:
-        """The client has shown that it has keys: nothing of the handshake will be asked for again.
-
-        OpenSSL keeps 75 KB for each connection, twice as much as all the rest of a receiver takes. What is given up is
-        hearing the client's goodbye: a page that goes says so over signaling, and consent ends by itself.
-        """
-        if self._connection is not None and self.state == "connected":
-            self._outgoing, waiting = [], self._outgoing
-            self._say_goodbye()
-            self._goodbye, self._outgoing = self._outgoing, waiting
-            self._connection = None
-            self._flight = []
-
     def close(self) -> None:
         """Say goodbye, if there is somebody to say it to."""
         if self.state == "connected":
             self._outgoing += self._goodbye
-            self._say_goodbye()
         self.state = "closed"
         self._connection = None
-
-    def _say_goodbye(self) -> None:
-        if self._connection is not None:
-            try:
-                self._connection.shutdown()
-            except SSL.Error as error:
-                logger.debug("DTLS shutdown failed: %s", error)
-            self._collect()
 
     def datagrams_to_send(self) -> list[bytes]:
         """All that waits to be sent, once."""
@@ -200,6 +186,19 @@ class DtlsServer:
         self.sessions = SrtpSessions(profile, receive_key=client_key, send_key=server_key)
         self.state = "connected"
 
+    def _let_go(self, connection: SSL.Connection) -> None:
+        """OpenSSL keeps 75 KB for each connection, more than all the rest of a receiver takes.
+
+        What is given up is hearing the client's goodbye: a page that goes says so over signaling, and consent ends by
+        itself.
+        """
+        try:
+            connection.shutdown()
+        except SSL.Error as error:
+            logger.debug("DTLS shutdown failed: %s", error)
+        self._goodbye = self._collect()
+        self._connection = None
+
     def _is_expected(self, connection: SSL.Connection) -> bool:
         """All announced fingerprints must be right: RFC 8122 asks for one, but who would announce a wrong one?"""
         certificate: Any = connection.get_peer_certificate(as_cryptography=True)
@@ -209,25 +208,9 @@ class DtlsServer:
             certificate_digest(certificate, algorithm) == value.upper() for algorithm, value in self._fingerprints
         )
 
-    def _read(self, size: int) -> None:
-        """After the handshake only retransmissions and alerts come: there are no data channels yet.
-
-        All of it is read: what stays in OpenSSL's buffer stays there for ever, and before every goodbye.
-        """
-        assert self._connection is not None
-        try:
-            for _ in range(size // RECORD_HEADER + 1):  # records that fit into the datagram
-                self._connection.recv(1500)
-        except SSL.ZeroReturnError:
-            self.state = "closed"
-        except SSL.WantReadError:
-            pass
-
     def _fail(self, reason: str) -> None:
         """A handshake that broke may be a stranger's doing: begin anew, but not for ever."""
         self._failures += 1
-        if self.state == "connected":
-            return  # OpenSSL complains about one record; the SRTP keys are none the worse for it
         if self._failures >= MAX_FAILURES:
             self._give_up(reason)
         else:
@@ -239,7 +222,7 @@ class DtlsServer:
         self._connection = None
 
     def _collect(self) -> list[bytes]:
-        """Put what OpenSSL has to say to what is to be sent."""
+        """What OpenSSL has to say."""
         if self._connection is None:
             return []
         flight = bytearray()
@@ -248,9 +231,7 @@ class DtlsServer:
                 flight += self._connection.bio_read(65536)
         except SSL.Error:
             pass  # WantReadError: the buffer is empty
-        collected = list(datagrams(bytes(flight)))
-        self._outgoing += collected
-        return collected
+        return list(datagrams(bytes(flight)))
 
 
 def datagrams(flight: bytes) -> Iterator[bytes]:

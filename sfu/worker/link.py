@@ -23,7 +23,6 @@ MAX_DATAGRAMS = 4000  # 40 Mbit/s; a camera in three layers has 400
 MAX_REPORTED = 300_000  # bytes of RTCP and DTLS; a browser that loses much of 25 streams has 100,000
 REPORT_OVERHEAD = 100  # bytes that each of them counts for besides its own: a small one has its cost, too
 MAX_CHECKS = 50  # of connectivity, each as dear as twenty packets of media; browsers send 20
-SETTLING = 5.0  # seconds in which a client that did not get the last flight has asked for it several times
 EARLY_DTLS = 8  # datagrams kept until signaling brings the fingerprint; the browser repeats what we lose
 
 
@@ -69,7 +68,6 @@ class Link:
         "_closed",
         "_early",
         "_endpoint",
-        "_settles_at",
         "allowance",
         "dtls",
         "ice",
@@ -90,7 +88,6 @@ class Link:
         self.dtls = DtlsServer(certificate)
         self._early: deque[bytes] = deque(maxlen=EARLY_DTLS)
         self._closed = False
-        self._settles_at: float | None = None  # when the DTLS connection may be let go
         self.allowance = Allowance()  # of addresses that are not known: who floods from there keeps no known one away
         self.sessions: SrtpSessions | None = None
         self.inbound: Any = None
@@ -120,16 +117,7 @@ class Link:
         if self.outbound is not None:
             self._open()
 
-    def each_second(self, now: float) -> bool:
-        """Whether memory of the handshake was freed."""
-        self._check_consent(now)
-        settled = self._settles_at is not None and now >= self._settles_at and self.transport.has_heard
-        if settled:
-            self._settles_at = None
-            self.dtls.let_go()
-        return settled
-
-    def _check_consent(self, now: float) -> None:
+    def check_consent(self, now: float) -> None:
         """Nothing is sent to who does not ask for it any more; the next valid check opens the way again."""
         if self.outbound is not None and self.ice.consent_expired(now):
             self._shut()
@@ -185,7 +173,6 @@ class Link:
             self.sessions = dtls.sessions
             self.inbound = self.sessions.inbound
             self.transport.connected = True
-            self._settles_at = now + SETTLING
             self._open()
         elif dtls.state in ("closed", "failed"):
             self.transport.connected = False

@@ -66,7 +66,7 @@ class MediaServer:
         self._ticker: asyncio.TimerHandle | None = None
         self._next_tick = 0.0
         self._next_second = 0.0
-        self._freed = False  # memory of handshakes, in the last second
+        self._shaking_hands = self._shook_hands = False  # whether somebody did, in this second and the one before
         self._load = 0.0
         self._load_from = (0.0, 0.0)  # wall clock, CPU
 
@@ -127,6 +127,7 @@ class MediaServer:
             for transport in failed:
                 self._close_failed(transport)
             for link in list(self.endpoint.handshaking):
+                self._shaking_hands = True
                 if not link.repeat_dtls(now):
                     self.endpoint.handshaking.discard(link)
             if now >= self._next_second:
@@ -137,10 +138,11 @@ class MediaServer:
             rarely.exception("tick_failed")  # or it is told fifty times a second
 
     def _each_second(self, now: float) -> None:
-        let_go = sum([link.each_second(now) for link in self.endpoint.links])
-        if self._freed and not let_go:  # the last of those who joined together
+        for link in self.endpoint.links:
+            link.check_consent(now)
+        if self._shook_hands and not self._shaking_hands:  # all of those who joined together have done so
             give_back()
-        self._freed = let_go > 0
+        self._shook_hands, self._shaking_hands = self._shaking_hands, False
         wall, cpu = time.monotonic(), time.process_time()
         since_wall, since_cpu = self._load_from
         if wall - since_wall >= LOAD_OVER:

@@ -1,7 +1,7 @@
 """Give freed memory back to the system.
 
-OpenSSL frees a receiver's handshake some seconds after he has joined (docs/decisions/0008). When a class joins at once,
-what is kept of each lies between what was freed of the others, and glibc gives back only what lies at its heap's end.
+A handshake's memory is freed with its end (docs/decisions/0008). When a class joins at once, what is kept of each lies
+between what was freed of the others, and glibc gives back only what lies at its heap's end.
 """
 
 from __future__ import annotations
