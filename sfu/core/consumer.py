@@ -38,6 +38,7 @@ class Consumer(Listener):
         "_resent",
         "fraction_lost",
         "id",
+        "is_reported_on",
         "jitter",
         "lost",
         "mid",
@@ -49,7 +50,6 @@ class Consumer(Listener):
         "repair_number",
         "repair_payload_type",
         "resend_plain",
-        "rtp_parameters",
         "rtt",
         "transport",
     )
@@ -60,15 +60,17 @@ class Consumer(Listener):
         super().__init__(producer)
         self.id = id
         self.transport = transport
-        self.rtp_parameters = rtp_parameters
         self.mid: bytes = rtp_parameters["mid"].encode()
         codecs = rtp_parameters["codecs"]
+        feedback = codecs[0]["rtcpFeedback"]
+        # Whether the receiver has said that he reports on packets by their transport-wide numbers.
+        self.is_reported_on = {"type": "transport-cc", "parameter": ""} in feedback
         self.repair_payload_type: int | None = next(
             (c["payloadType"] for c in codecs if c["parameters"].get("apt") == producer.payload_type), None
         )
         # Sent again as it was, a packet must be the same bit for bit: with AES-GCM anything else gives the key away.
         # Video carries a new transport-wide number each time, so it is repaired by RTX or not at all.
-        self.resend_plain = not producer.is_video and {"type": "nack", "parameter": ""} in codecs[0]["rtcpFeedback"]
+        self.resend_plain = not producer.is_video and {"type": "nack", "parameter": ""} in feedback
         self.repair_number = repair_number
         self.paused = True
         self.rtt: float | None = None
@@ -235,11 +237,6 @@ class Consumer(Listener):
         )
         self._stamp(repair, now)
         return repair
-
-    @property
-    def is_reported_on(self) -> bool:
-        """Whether the receiver has said that he reports on packets by their transport-wide numbers."""
-        return {"type": "transport-cc", "parameter": ""} in self.rtp_parameters["codecs"][0]["rtcpFeedback"]
 
     @property
     def can_pad(self) -> bool:

@@ -76,8 +76,8 @@ class SrtpSessions:
         receiving = _session(profile, receive_key, Policy.SSRC_ANY_INBOUND, WINDOW)
         sending = _session(profile, send_key, Policy.SSRC_ANY_OUTBOUND, SENT_WINDOW)
         self._keep = (receiving, sending)  # they free the sessions when they go
-        self.inbound = receiving._srtp[0]
-        self.outbound = sending._srtp[0]
+        self.inbound = receiving[0]
+        self.outbound = sending[0]
         self.tag_length = profile.tag_length
 
     def forget_inbound(self, ssrc: int) -> None:
@@ -98,8 +98,9 @@ class SrtpSessions:
         return bytes(ffi.buffer(buffer, length[0]))
 
 
-def _session(profile: Profile, key: bytes, direction: int, window: int) -> Session:
+def _session(profile: Profile, key: bytes, direction: int, window: int) -> Any:
+    """libsrtp's, out of pylibsrtp's `Session`, whose buffer of 1.5 KB nobody would use."""
     policy = Policy(key=key, ssrc_type=direction, srtp_profile=profile.libsrtp)
     policy.allow_repeat_tx = True  # audio is sent again as it was
     policy.window_size = window
-    return Session(policy)
+    return Session(policy)._srtp
