@@ -28,7 +28,7 @@ AGAIN_AFTER = timedelta(minutes=5)  # the first task may still be at it; two of 
 @receiver(pre_delete, sender=Recording)
 def erase_files(instance: Recording, **_: object) -> None:
     public_id = instance.public_id
-    Erasure.objects.create(public_id=public_id)
+    Erasure.objects.get_or_create(public_id=public_id)  # somebody else may delete it at this moment, too
     transaction.on_commit(lambda: erase_recording.delay(public_id), robust=True)
 
 

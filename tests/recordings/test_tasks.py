@@ -401,6 +401,14 @@ def test_files_of_a_deleted_recording_are_due_until_they_are_gone(
     assert not Erasure.objects.exists()
 
 
+def test_two_may_delete_a_recording_at_once(ready: Recording, sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasure.erase_recording, "delay", lambda public_id: None)
+    seen_by_the_second = Recording.objects.get(pk=ready.pk)
+    ready.delete()
+    seen_by_the_second.delete()
+    assert Erasure.objects.count() == 1
+
+
 def test_a_recording_deleted_while_it_is_composed_is_left_alone(recording: Recording, sent: Sent) -> None:
     states.recorded(recording.pk)
     lease = states.claim(recording.pk)
