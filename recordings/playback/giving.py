@@ -137,7 +137,7 @@ def give(request: HttpRequest, composition: Composition, *, download: bool) -> H
         return answer
     path = storage.local_path(composition.key)
     if path is None:
-        return give_text(composition)
+        return give_text(composition, download=download)
     if not path.is_file():
         raise Http404("The file is not where it was stored.")
     return stream(
@@ -150,7 +150,7 @@ def give(request: HttpRequest, composition: Composition, *, download: bool) -> H
     )
 
 
-def give_text(composition: Composition) -> HttpResponse:
+def give_text(composition: Composition, *, download: bool) -> HttpResponse:
     """Of an object store: a page may read its own site's texts without a word from the store."""
     try:
         text = storage.read_text(composition.key, LONGEST_TEXT)
@@ -160,6 +160,7 @@ def give_text(composition: Composition) -> HttpResponse:
         return away(error)
     answer = HttpResponse(text, content_type=composition.content_type)
     answer["Cache-Control"] = "private, no-cache"
+    answer["Content-Disposition"] = content_disposition_header(download, services.filename(composition)) or "inline"
     return answer
 
 

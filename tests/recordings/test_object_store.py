@@ -429,7 +429,9 @@ def test_a_store_that_refuses_a_text_is_no_error_of_ours(
     assert "not-it" not in caplog.text
 
 
-def test_captions_stay_whole_while_the_store_is_broken(bucket: Bucket, stored: Recording, client_of: ClientOf) -> None:
+def test_captions_are_given_and_stay_whole_while_the_store_is_broken(
+    bucket: Bucket, stored: Recording, client_of: ClientOf
+) -> None:
     tina = client_of("tina")
 
     def post(name: str, *of: str, **data: Any) -> str:
@@ -441,6 +443,8 @@ def test_captions_stay_whole_while_the_store_is_broken(bucket: Bucket, stored: R
         return post("captions", language="en", file=file)
 
     assert "Captions are there" in add()
+    address = links.address_of(stored.public_id, "captions-en.vtt", download="1")
+    assert tina.get(address)["Content-Disposition"].startswith('attachment; filename="Cells ')
     bucket.proxy.failing = True
     for page in (add(), post("remove_captions", "en")):
         assert "The storage does not answer. Try again in a moment." in page
