@@ -36,7 +36,6 @@ def languages() -> list[tuple[str, str]]:
 class CaptionsForm(forms.Form):
     language = forms.ChoiceField(choices=languages, initial="en")
     file = forms.FileField(
-        max_length=255,
         help_text="WebVTT (.vtt) or SubRip (.srt) in UTF-8, at most 1 MB. What is there in that language is replaced.",
         widget=forms.FileInput(attrs={"accept": ".vtt,.srt,text/vtt,application/x-subrip"}),
     )
