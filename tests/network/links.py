@@ -48,6 +48,7 @@ class Link:
     def rebind(self, *, address: bool = False) -> None:
         """The client's UDP comes from another port now, and from another address if asked: as when a NAT forgot him."""
         self._bindings += 1
+        assert not address or self._bindings < 16, "no more addresses in the client's network"
         self._tell({"nat_port": self._bindings, **({"nat_address": 16 * self._bindings} if address else {})})
 
     def stats(self) -> dict[str, Any]:
