@@ -16,6 +16,7 @@ from sfu.protocol import EVENTS
 
 if TYPE_CHECKING:
     from sfu.core.burst import Burst
+    from sfu.core.consumer import Consumer
     from sfu.core.feed import Feed
     from sfu.core.pipe import Pipe
     from sfu.core.router import Router
@@ -38,6 +39,7 @@ class Agenda:
         self.arrivals: set[Transport] = set()  # transports with arrivals to report
         self.starting: set[Transport] = set()  # transports whose consumers wait for its keys
         self.probing: set[Transport] = set()  # that padding is sent to
+        self.repeating: set[Consumer] = set()  # voices that are sent twice
         self.paced: set[Transport] = set()  # those that have a pacer
         self.talking: set[Router] = set()  # rooms with microphones, whose speakers are told
         self.pipes: set[Pipe] = set()  # to other workers
@@ -104,6 +106,8 @@ class Agenda:
             self._do(transport.start_consumers, transport, now)
         for transport in list(self.probing):
             self._do(transport.budget.send_padding, transport, now)
+        for consumer in list(self.repeating):
+            self._do(consumer.repeat, consumer.transport, now)
         for router in self.talking:
             self._do(router.tell_speakers, None, now)
         for pipe in list(self.pipes):

@@ -29,13 +29,18 @@ if TYPE_CHECKING:
 
 DEFAULT_RTT = 0.1  # seconds, until a report tells
 REPAIR_OVERHEAD = 18  # bytes: the original number and the SRTP tag
+REPEATED_FOR = 30.0  # seconds after a report that tells of losses
+MAX_REPEATED = 5  # packets at one look, which are 100 ms of a voice: more would come too late
 MIN_RTT = 0.02  # seconds: a report can be wrong, a repeat at once is never useful
 
 
 class Consumer(Listener):
     __slots__ = (
         "_octets_before",
+        "_repeated",
+        "_repeated_until",
         "_resent",
+        "cannot_ask",
         "fraction_lost",
         "id",
         "is_reported_on",
@@ -70,7 +75,9 @@ class Consumer(Listener):
         )
         # Sent again as it was, a packet must be the same bit for bit: with AES-GCM anything else gives the key away.
         # Video carries a new transport-wide number each time, so it is repaired by RTX or not at all.
-        self.resend_plain = not producer.is_video and {"type": "nack", "parameter": ""} in feedback
+        self.resend_plain = not producer.is_video
+        # Firefox knows no NACK for voices: of what it loses we hear by its reports alone.
+        self.cannot_ask = self.resend_plain and {"type": "nack", "parameter": ""} not in feedback
         self.repair_number = repair_number
         self.paused = True
         self.rtt: float | None = None
@@ -83,6 +90,8 @@ class Consumer(Listener):
         self._octets_before = 0  # sent until that second began
         self.preference: Preference | None = None  # None: the page has not said how it shows this
         self._resent: dict[int, float] = {}
+        self._repeated: int | None = None  # the number up to which packets were sent twice
+        self._repeated_until = 0.0
         # SRTP must never see a number twice: whoever comes back on this SSRC goes on from where it stopped.
         self._past = transport.positions.get(producer.ssrc)
 
@@ -190,17 +199,12 @@ class Consumer(Listener):
             return
         rtt = max(MIN_RTT, self.rtt or DEFAULT_RTT)
         transport = self.transport
-        agenda = transport.agenda
-        dropped = agenda.dropped
+        dropped = transport.agenda.dropped
         for number in nack.lost:
-            place = self.origin(number)
+            place = self._place(number)
             if place is None:
                 continue
-            seat, fed, out = place
-            origin = seat.feed.numbering.origin(fed & 0xFFFF)
-            if origin is None or origin[2] != fed:
-                continue
-            segment, sequence, _ = origin
+            seat, fed, out, segment, sequence = place
             cache = segment.stream.cache
             packet = cache.get(sequence)
             if packet is None or now - packet.arrived > cache.max_age:
@@ -217,9 +221,52 @@ class Consumer(Listener):
             if len(self._resent) > 3000:
                 self._resent.clear()
             self._resent[out] = now
-            agenda.counters.retransmissions += 1
-            packet = seat.feed.as_sent(packet)
-            agenda.packet(transport, self._again(packet, fed, segment, seat.shift or NO_SHIFT, now))
+            self._send_again(packet, fed, segment, seat, now)
+
+    def lose(self, now: float) -> None:
+        """The line to who cannot ask for it loses packets: for a while each is sent twice."""
+        self._repeated_until = now + REPEATED_FOR
+        self.transport.agenda.repeating.add(self)
+
+    def repeat(self, now: float) -> None:
+        """Send again, as it was, what left since the last look: all but the newest, which a burst of losses may
+        have taken along. Whoever got both drops the second, as SRTP does with what is repeated."""
+        newest = None if self.seat is None or self.producer.paused else self.seat.newest
+        if newest is None or now > self._repeated_until:
+            self.transport.agenda.repeating.discard(self)
+            self._repeated = None
+            return
+        assert self.seat is not None
+        end = newest[1] + (self.seat.shift or NO_SHIFT).number
+        begin = end if self._repeated is None else max(self._repeated, end - MAX_REPEATED)
+        self._repeated = end
+        for number in range(begin, end):
+            place = self._place(number & 0xFFFF)
+            if place is None:
+                continue
+            seat, fed, _, segment, sequence = place
+            packet = segment.stream.cache.get(sequence)
+            if packet is not None and packet.stamped and self.transport.has_room(len(packet.data)):
+                self._send_again(packet, fed, segment, seat, now)
+
+    def _place(self, number: int) -> tuple[Seat, int, int, Segment, int] | None:
+        """Of a 16-bit number that we sent: the seat, the feed's number and the receiver's, and the sender's stream and
+        number in it."""
+        place = self.origin(number)
+        if place is None:
+            return None
+        seat, fed, out = place
+        origin = seat.feed.numbering.origin(fed & 0xFFFF)
+        if origin is None or origin[2] != fed:
+            return None
+        segment, sequence, _ = origin
+        return seat, fed, out, segment, sequence
+
+    def _send_again(self, packet: Packet, fed: int, segment: Segment, seat: Seat, now: float) -> None:
+        agenda = self.transport.agenda
+        agenda.counters.retransmissions += 1
+        packet = seat.feed.as_sent(packet)
+        agenda.packet(self.transport, self._again(packet, fed, segment, seat.shift or NO_SHIFT, now))
 
     def _again(self, packet: Packet, number: int, segment: Segment, shift: Shift, now: float) -> bytearray:
         copy = bytearray(packet.data)

@@ -41,6 +41,7 @@ REPAIR_CREDIT = 100_000  # bytes that may be saved up by asking
 RENEW_EVERY = 0.02  # seconds: it costs a look at each stream
 MAX_KEY_FRAME_REQUESTS = 5  # that one receiver may make in a second, or one for each stream that he watches
 MAX_NACKED = 3000  # packets that one receiver may ask for in a second: each costs a look, whether it is sent or not
+LOSSY = 5  # of 256 packets, which are 2 %: voices are sent twice to who cannot ask for them again
 SILENT_AFTER = 30.0  # seconds: a browser reports on each stream at least every five
 
 
@@ -228,6 +229,7 @@ class Transport:
 
     def _on_report_blocks(self, blocks: list[rtcp.ReportBlock], now: float) -> None:
         counters = self.agenda.counters
+        is_lossy = False
         for block in blocks:
             consumer = self.by_ssrc.get(block.ssrc)
             if consumer is None or block.ssrc != consumer.producer.ssrc:
@@ -241,6 +243,11 @@ class Transport:
             consumer.rtt = self.reporter.trip_of_sender_report(consumer.rtt, block, now)
             if consumer.rtt is not None:
                 self.budget.on_rtt(consumer.rtt)
+            is_lossy = is_lossy or block.fraction_lost >= LOSSY
+        if is_lossy:
+            for consumer in self.consumers.values():
+                if consumer.cannot_ask:
+                    consumer.lose(now)
 
     def _on_extended_report(self, report: rtcp.ExtendedReport, now: float) -> None:
         for ssrc, last, delay in report.delays:
@@ -285,13 +292,14 @@ class Transport:
     # --- what goes out ---
 
     def may_resend(self, size: int) -> bool:
-        if self._repair_credit < size:
-            return False
-        pacer = self.lane.pacer
-        if pacer is not None and not pacer.may_repair(size):
+        if self._repair_credit < size or not self.has_room(size):
             return False
         self._repair_credit -= size
         return True
+
+    def has_room(self, size: int) -> bool:
+        """Whether a packet may be sent again beside what a narrow line carries."""
+        return self.lane.pacer is None or self.lane.pacer.may_repair(size)
 
     def _renew_allowance(self, now: float) -> None:
         at, before = self._renewed

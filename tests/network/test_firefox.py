@@ -18,16 +18,17 @@ from tests.network.test_ways_through import BACK_WITHIN, time_until_back
 WINDOW = 4.0  # seconds
 BLACKOUT, LONG_BLACKOUT = 2.0, 10.0  # seconds
 LOSS, LONGEST_FREEZE = 0.05, 1.0  # seconds
-# Firefox knows no NACK for voices, in neither direction: of 200 packets 10 are lost, and four deviations more.
-VOICE_USABLE = 0.88
+# The specification's, and for a few packets one lost or late more; what Firefox sends is not sent again, as it knows no
+# NACK for voices (docs/decisions/0012): of 200 packets 10 are lost, and four deviations more.
+HEARD, HEARD_LONG, HEARD_OF_FIREFOX = 0.97, 0.98, 0.88
 
 
 @pytest.mark.parametrize(
-    ("seconds", "blackout"),
-    [(WINDOW, BLACKOUT), pytest.param(LONG_WINDOW, LONG_BLACKOUT, marks=pytest.mark.nightly)],
+    ("seconds", "blackout", "heard"),
+    [(WINDOW, BLACKOUT, HEARD), pytest.param(LONG_WINDOW, LONG_BLACKOUT, HEARD_LONG, marks=pytest.mark.nightly)],
 )
 def test_firefox_in_a_class_over_a_bad_line(
-    network: Network, lectern: Lectern, person: Callable[..., Person], seconds: float, blackout: float
+    network: Network, lectern: Lectern, person: Callable[..., Person], seconds: float, blackout: float, heard: float
 ) -> None:
     classroom = classroom_by_worker(lectern, "Firefox")
     tina = person("teacher", 0, machine=network.client(delay=0.01), classroom=classroom)
@@ -47,9 +48,9 @@ def test_firefox_in_a_class_over_a_bad_line(
     before = {one: voices(one) for one, _ in pairs}
     sam.page.wait_for_timeout(seconds * 1000)
     for one, other in pairs:
-        heard, gap = usable(before[one], voices(one)), longest_gap(one, other.participant_id)
-        print(f"{one.username}: {heard:.1%} of the other's voice, longest gap {gap:.2f} s")
-        assert heard >= VOICE_USABLE
+        share, gap = usable(before[one], voices(one)), longest_gap(one, other.participant_id)
+        print(f"{one.username}: {share:.1%} of the other's voice, longest gap {gap:.2f} s")
+        assert share >= (heard if one is sam else HEARD_OF_FIREFOX)
         assert gap <= LONGEST_FREEZE
 
     machine.link.set(loss=0, connected=False)

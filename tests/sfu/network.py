@@ -87,12 +87,15 @@ class FakeNetwork:
         )
         return self.router.producers[made.producer_id]
 
-    def consume(self, peer: FakePeer, producer: Producer, *, resume: bool = True, reports: bool = False) -> Consumer:
-        """`reports`: whether he says that he will report on packets by their transport-wide numbers."""
+    def consume(
+        self, peer: FakePeer, producer: Producer, *, resume: bool = True, reports: bool = False, asks: bool = True
+    ) -> Consumer:
+        """`reports`: whether he says that he will report on packets by their transport-wide numbers.
+        `asks`: whether he says that he will ask for what he lacks."""
         capabilities = receiver_capabilities()
-        if not reports:
-            for codec in capabilities["codecs"]:
-                codec["rtcpFeedback"] = [f for f in codec["rtcpFeedback"] if f["type"] != "transport-cc"]
+        without = {*([] if reports else ["transport-cc"]), *([] if asks else ["nack"])}
+        for codec in capabilities["codecs"]:
+            codec["rtcpFeedback"] = [f for f in codec["rtcpFeedback"] if f["type"] not in without]
         made = self.router.create_consumer(peer.transport, producer_id=producer.id, rtp_capabilities=capabilities)
         consumer = peer.transport.consumers[made.consumer_id]
         if resume:

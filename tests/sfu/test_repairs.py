@@ -7,7 +7,7 @@ import pytest
 from sfu.core.rtcp import Nack, ReceiverReport, ReportBlock, SenderReport
 from sfu.core.rtp import parse_rtp
 from sfu.protocol import Kind
-from tests.sfu.network import FakeNetwork
+from tests.sfu.network import FakeNetwork, FakePeer
 from tests.sfu.peer import OpusSender, Vp8Sender, opus_parameters, vp8_parameters
 
 
@@ -221,6 +221,35 @@ def test_a_voice_that_is_about_to_leave_is_not_sent_again_before(network: FakeNe
     tina.transport.receive_rtp(missing, len(missing), network.now)
     sam.send_rtcp(Nack(1, microphone.ssrc, [number]))
     assert [header.sequence_number for header in sam.headers()].count(number) == 1
+
+
+def speak(network: FakeNetwork, tina: FakePeer, sender: OpusSender, packets: int) -> None:
+    for _ in range(packets):
+        tina.send_rtp(sender.packet())
+        network.advance(0.02)
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_who_loses_packets_and_cannot_ask_gets_a_voice_twice_for_a_while(network: FakeNetwork, asks: bool) -> None:
+    tina, sam = network.join("tina", "send"), network.join("sam", "recv")
+    microphone = network.produce(tina, "audio", opus_parameters(2222))
+    network.consume(sam, microphone, asks=asks)
+    sender = OpusSender(2222)
+    speak(network, tina, sender, 50)
+    assert len(sam.rtp) == 50, "nothing was lost"
+
+    sam.send_rtcp(ReceiverReport(1, [ReportBlock(ssrc=microphone.ssrc, fraction_lost=13)]))
+    speak(network, tina, sender, 50)
+    later = sam.rtp[50:]
+    assert len(later) == len(set(later)) + (0 if asks else 49), "all but the newest"
+    if not asks:
+        first, again = later.index(sam.rtp[60]), len(later) - 1 - later[::-1].index(sam.rtp[60])
+        assert sam.rtp_times[50 + again] - sam.rtp_times[50 + first] >= 0.02, "not in the same burst of losses"
+
+    before = len(sam.rtp)
+    network.advance(31)
+    speak(network, tina, sender, 50)
+    assert len(sam.rtp) == before + 50, "nothing was lost for a long time"
 
 
 @pytest.mark.parametrize("kind", ["audio", "video"])
