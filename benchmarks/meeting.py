@@ -47,6 +47,7 @@ from benchmarks.peers.janus import Janus
 from benchmarks.peers.lectern import Lectern
 from benchmarks.table import Benchmark, Table, median, percentile
 from benchmarks.webrtc_client import Client
+from sfu.core.feedback import MAX_STATUSES
 from sfu.core.transport_feedback import REFERENCE_TICKS, TransportFeedback
 
 PEERS: dict[str, Callable[[], MeetingPeer]] = {"echo": Echo, "lectern": Lectern, "janus": Janus}
@@ -160,7 +161,8 @@ class Attendee:
     def _send_feedback(self) -> None:
         if not self.arrivals:
             return
-        arrivals, self.arrivals = sorted(self.arrivals.items()), {}
+        arrived = sorted(self.arrivals.items())
+        arrivals, self.arrivals = arrived[:MAX_STATUSES], dict(arrived[MAX_STATUSES:])
         ticks = [nanoseconds // 250_000 for _, nanoseconds in arrivals]
         reference = ticks[0] // REFERENCE_TICKS
         before = [reference * REFERENCE_TICKS, *ticks]
