@@ -72,14 +72,14 @@ def furnish() -> dict[str, Any]:
             source="camera", file="tracks/x.mkv", offset=0.5, duration=3100.0,
         )  # fmt: skip
         recordings[state] = recording.public_id
-    ready = Recording.objects.get(state="ready")
+    ready = Recording.objects.get(public_id=recordings["ready"])
     film = Stored("ready-recording/720p.mp4", 123_456_789, "0" * 64)
     Composition.objects.note(ready.pk, "720p.mp4", film)
     Viewing.objects.create(recording=ready, user=student, day=now.date(), seconds=754, furthest=1900)
     Viewing.objects.create(recording=ready, user=None, day=now.date() - timedelta(days=99), seconds=60, furthest=60)
     Notice.objects.create(recording=ready, user=teacher, kind=Notice.Kind.READY, claimed_at=now, sent_at=now)
     RecordingPolicy.objects.create(course=course, keep_days=90)
-    failed = Recording.objects.get(state="failed")
+    failed = Recording.objects.get(public_id=recordings["failed"])
     LegalHold.objects.create(recording=failed, reason="An examination is contested: case 12.", placed_by=teacher)
     composing = Recording.objects.create(
         public_id="composing-recording", room=room, started_by=teacher, state="composing", progress=62,
