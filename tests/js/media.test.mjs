@@ -580,6 +580,26 @@ test("where a relay's new credentials cannot be had, as in Firefox, ICE restarts
   await enough(() => restarted.length === 2, "both restarts");
 });
 
+test("a way that is cut while the socket lives is restarted in Firefox, which notices late, and left to others", async () => {
+  await inClass();
+  engine.link.cut();
+  await settle();
+  assert.equal(server.of("transport:restart_ice").length, 0);
+  Object.defineProperty(engine.link.device, "handlerName", { value: "Firefox120" });
+  engine.link.cut();
+  await enough(() => server.of("transport:restart_ice").length === 2, "both restarts");
+});
+
+test("something is expected while one of those that are received is paused at neither end", async () => {
+  await inClass();
+  engine.receiver.want([]);
+  assert.equal(engine.receiver.expects, false);
+  engine.receiver.want([theirs("camera"), theirs("microphone", "tina", true)]);
+  await enough(() => engine.receiver.expects, "the camera");
+  engine.receiver.want([theirs("camera", "tina", true), theirs("microphone", "tina", true)]);
+  await enough(() => !engine.receiver.expects, "nothing of what is paused");
+});
+
 test("a suspicion restarts nothing by itself, but with the socket that comes back after it", async () => {
   await inClass();
   engine.link.suspect();

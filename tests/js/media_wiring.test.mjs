@@ -10,7 +10,7 @@ const network = Object.assign(new EventTarget(), { type: "wifi" });
 globalThis.addEventListener = page.addEventListener.bind(page);
 Object.defineProperty(globalThis, "navigator", { value: { connection: network } });
 
-let room, watch, engine, did;
+let room, watch, engine, session, did;
 
 beforeEach(() => {
   did = [];
@@ -19,9 +19,10 @@ beforeEach(() => {
   watch = new Emitter();
   engine = Object.assign(new Emitter(), {
     state: "up", encryption: new Emitter(), restart: async () => say("restart")(), pair: say("pair"), direct: { signal: say("signal"), partner: "tina" },
-    link: { moved: say("moved"), suspect: say("suspect") }, receiver: { closed: say("closed"), layers: say("layers") },
+    link: { moved: say("moved"), suspect: say("suspect"), cut: say("cut") },
+    receiver: { closed: say("closed"), layers: say("layers"), expects: true },
   });
-  const session = { mediaRestarting: say("restarting"), mediaBack: say("back"), wake: say("wake") };
+  session = { mediaRestarting: say("restarting"), mediaBack: say("back"), wake: say("wake") };
   const notices = { show: ({ title }) => did.push(title) };
   wireMedia({ room, watch, engine, session, notices, connection: { reconnect: say("reconnect") } });
 });
@@ -50,10 +51,21 @@ test("another network is acted upon at once, more of the same is not, and silenc
   assert.ok(did.includes('wake [{"moved":true}]') && did.includes("moved"));
   did.length = 0;
   watch.emit("stalled", undefined);
-  assert.deepEqual(did, ['wake [{"suspect":true}]', "suspect"]);
+  assert.deepEqual(did, ["suspect", 'wake [{"suspect":true}]']);
   did.length = 0;
   page.dispatchEvent(new Event("online"));
   assert.ok(did.includes("moved"));
+});
+
+test("where the socket answers and media that nobody paused do not come, their way alone is cut", async () => {
+  for (const [answered, expects] of [[false, true], [true, false], [true, true]]) {
+    session.wake = async () => answered;
+    engine.receiver.expects = expects;
+    did.length = 0;
+    watch.emit("stalled", undefined);
+    await settle();
+    assert.deepEqual(did, answered && expects ? ["suspect", "cut"] : ["suspect"]);
+  }
 });
 
 test("a worker for encryption that does not start is told as what it is, and the class goes on", () => {

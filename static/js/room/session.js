@@ -103,12 +103,14 @@ export class Session extends Emitter {
    * The network or the page came back: try now, and do not trust a line that looks open. One that died while nobody
    * looked can look so for minutes.
    * @param {{suspect?: boolean, moved?: boolean}} [why]
+   * @returns {Promise<boolean>} whether it answered
    */
-  wake({ suspect = false, moved = false } = {}) {
+  async wake({ suspect = false, moved = false } = {}) {
     const timeout = moved ? PROBE_MOVED : suspect ? PROBE_SUSPECT : PROBE;
     if (this.#state === "lobby") this.#connection.prepare();
     else if (!this.#connection.isOpen) this.#connection.retryNow();
-    else if (this.inClass) this.#connection.request("stats:report", {}, { timeout }).catch(() => {});
+    else if (this.inClass) return this.#connection.request("stats:report", {}, { timeout }).then(() => true, () => false);
+    return false;
   }
 
   /** The media worker went: the class goes on without pictures for a moment. */

@@ -54,6 +54,11 @@ export class Receiver extends Emitter {
     return [...this.#received.values()];
   }
 
+  /** Whether something should arrive: nobody has paused it, at either end. */
+  get expects() {
+    return this.received.some(({ producer, consumer }) => !producer.paused && !consumer.paused);
+  }
+
   get wanted() {
     return [...this.#wanted.values()];
   }

@@ -44,9 +44,9 @@ export function wireMedia({ room, session, connection, engine, watch, notices })
     });
   }
 
-  watch.on("stalled", () => {
-    session.wake({ suspect: true });
+  watch.on("stalled", async () => {
     engine.link?.suspect();
+    if (await session.wake({ suspect: true }) && engine.receiver.expects) engine.link?.cut();
   });
   addEventListener("online", networkChanged);
   // Where browsers tell it (on phones): from Wi-Fi to the mobile network without a moment offline.
