@@ -18,9 +18,9 @@ from tests.network.test_ways_through import BACK_WITHIN, time_until_back
 WINDOW = 4.0  # seconds
 BLACKOUT, LONG_BLACKOUT = 2.0, 10.0  # seconds
 LOSS, LONGEST_FREEZE = 0.05, 1.0  # seconds
-# The specification's, and for a few packets one lost or late more; what Firefox sends is not sent again, as it knows no
-# NACK for voices (docs/decisions/0012): of 200 packets 10 are lost, and four deviations more.
-HEARD, HEARD_LONG, HEARD_OF_FIREFOX = 0.97, 0.98, 0.88
+# Of the packets of a voice. The specification's share over a minute; of 200 four more may be late on a busy machine.
+# Firefox knows no NACK for voices (docs/decisions/0012): of 200 that it sends 10 are lost, and four deviations more.
+HEARD, HEARD_LONG, HEARD_OF_FIREFOX = 0.96, 0.98, 0.88
 
 
 @pytest.mark.parametrize(
