@@ -35,9 +35,16 @@ export class Source {
    */
   async start(hls, at) {
     if (hls && (await this.#startHls(hls, at))) return;
-    if (hls && this.#video.canPlayType(HLS)) this.#put(hls, at, true);
-    else this.#put(this.#films[0]?.url ?? "", at, true);
+    const { from, paused } = this.#begun(at);
+    const address = hls && this.#video.canPlayType(HLS) ? hls : (this.#films[0]?.url ?? "");
+    this.#put(address, from, paused);
     this.onchoices();
+  }
+
+  /** Who was quicker than these scripts plays the MP4 already. @param {number} at */
+  #begun(at) {
+    const { currentTime, paused } = this.#video;
+    return { from: currentTime || at, paused };
   }
 
   /** @returns {Choice[]} */
@@ -83,8 +90,7 @@ export class Source {
       if (!answer.ok) throw new Error(`${answer.status}`);
       return answer.text();
     });
-    const { currentTime, paused } = this.#video; // who was quicker than this script plays the MP4 already
-    const from = currentTime || at;
+    const { from, paused } = this.#begun(at);
     const hls = new Hls({ fLoader: freshLoader(Hls, links), startPosition: from, capLevelToPlayerSize: true });
     this.#hls = hls;
     hls.on(Hls.Events.LEVEL_LOADED, (_, { details }) => links.read(details.url));
