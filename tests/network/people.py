@@ -226,17 +226,21 @@ class Picture(Stream):
             int, tuple[bool, bool, bool]
         ] = {}  # number -> (begins a frame, begins a key frame, ends it)
         self._next = -1  # the number that the next frame begins with
-        self._key = -1  # and the newest key frame: once whole, it is gone on with, whatever is missing before it
+        # And key frames after it: the first that is whole is gone on with, whatever is missing before it.
+        self._keys: list[int] = []
 
     def picture(self, number: int, packet: bytes, now: float, *, at: int, end: int, marker: bool) -> None:
         descriptor = parse_vp8(packet, at, end)
         assert descriptor is not None
         begins = bool(packet[at] & 0x10)
         self._packets[number] = begins, descriptor.key_frame, marker
-        if descriptor.key_frame and number > self._key:
-            self._key = number
-        if self._key > self._next and self._whole(self._key):
-            self._next, self.needs_key = self._key, False
+        if descriptor.key_frame:
+            self._keys.append(number)
+            self.asked_at = now  # who gets one asks for none
+        whole = [key for key in self._keys if key > self._next and self._whole(key)]
+        if whole:
+            self._next, self.needs_key = max(whole), False
+        self._keys = [key for key in self._keys if key > self._next]
         while not self.needs_key and (size := self._whole(self._next)):
             for used in range(self._next, self._next + size):
                 del self._packets[used]
