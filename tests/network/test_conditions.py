@@ -69,6 +69,8 @@ async def test_everybody_gets_what_his_line_carries(network: Network, classroom:
             for name in ("unsteady", "very-unsteady"):
                 assert now - viewers[name].picture.shown[-1] < 1.0, f"{name} goes on"
                 assert all(transport.connected for transport in transports(classroom, name))
+                if seconds == LONG_WINDOW:
+                    assert viewers[name].layer == 2, "his line carries everything"
             for name in ("thin", "thin-and-short"):
                 picture = viewers[name].picture
                 assert heard[name] >= 0.95 - busy

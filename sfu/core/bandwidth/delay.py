@@ -28,6 +28,7 @@ RENEW = 500  # groups after which running sums are made anew
 MAX_LEAP = 3.0  # seconds between the two clocks from one group to the next: one of them was set
 MAX_BACKWARD = 3  # groups in a row that seem to have arrived before their predecessor
 BASE_WINDOW = 30.0  # seconds; the least delay of the last one to two windows is taken for the empty path's
+JITTER_SMOOTHING = 16  # groups (RFC 3550, 6.4.1)
 STANDING = 5  # groups: a queue that lasts so long stands; one late packet is jitter
 
 
@@ -165,6 +166,7 @@ class DelayDetector:
         "_previous",
         "_trendline",
         "_waits",
+        "jitter",
     )
 
     def __init__(self) -> None:
@@ -172,6 +174,7 @@ class DelayDetector:
         self._base_before: float | None = None
         self._base_since = 0.0
         self._waits: deque[float] = deque(maxlen=STANDING)
+        self.jitter = 0.0  # seconds that one group was delayed more or less than the next, smoothed
         self.reset()
 
     def reset(self) -> None:
@@ -254,6 +257,7 @@ class DelayDetector:
                 self.reset()
             return
         self._backward = 0
+        self.jitter += (abs(arrival_delta - send_delta) - self.jitter) / JITTER_SMOOTHING
         arrival = arrived * 1000
         slope = self._trendline.update(arrival_delta * 1000, send_delta * 1000, arrival)
         self._detector.update(slope, self._trendline.deltas, send_delta * 1000, arrival)

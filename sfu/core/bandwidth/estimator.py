@@ -119,6 +119,7 @@ class BandwidthEstimator:
             self._judge(usage, now)
             self._loss.add(count, lost, self.estimate, now)
             self._prober.loss = self._loss.usual
+            self._prober.jitter = self._delay.jitter
         self._settle(now)
         self._note_exhaustion(now)
 

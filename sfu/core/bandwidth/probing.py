@@ -28,6 +28,7 @@ MAX_COMPRESSION = 2.0  # times the rate of departure: arriving faster, packets w
 SATURATED = 0.9  # of the rate of departure: arriving slower, the path was full, and
 UTILISATION = 0.95  # of what a full path delivered is ours to use
 ENOUGH = 0.95  # of the target
+JITTERS = 6.0  # an attempt lasts that many times the jitter of arrivals, or it would measure that
 
 
 class Cluster:
@@ -39,6 +40,7 @@ class Cluster:
         "_count",
         "_first_arrival",
         "_first_size",
+        "_jitter",
         "begin",
         "end",
         "last_sent",
@@ -47,9 +49,10 @@ class Cluster:
         "usual",
     )
 
-    def __init__(self, target: float, begin: float, loss: float = 0.0) -> None:
-        """`loss`: the share of packets that the path loses anyway."""
+    def __init__(self, target: float, begin: float, loss: float = 0.0, jitter: float = 0.0) -> None:
+        """`loss`: the share of packets that the path loses anyway; `jitter`: seconds that delays vary anyway."""
         self.target = target
+        self._jitter = jitter
         self.usual = 1.0 - loss  # share of the bytes that arrives
         self.begin = begin
         self.end: float | None = None  # when sending ended
@@ -60,7 +63,7 @@ class Cluster:
 
     @property
     def duration(self) -> float:
-        return min(MAX_DURATION, max(DURATION, MIN_BYTES * 8 / self.target))
+        return min(MAX_DURATION, max(DURATION, MIN_BYTES * 8 / self.target, JITTERS * self._jitter))
 
     def add(self, arrivals: Iterable[Arrival]) -> bool:
         """Take a report's packets. Whether one of them left after the end, so that nothing more is to be expected."""
@@ -86,6 +89,8 @@ class Cluster:
         """What the path was seen to carry; None where the packets do not tell."""
         left_in = self.last_sent - self.begin
         arrived_in = self._arrived - self._first_arrival
+        if arrived_in > left_in:  # it may be that the last ones were late by chance
+            arrived_in = max(left_in, arrived_in - self._jitter)
         if (
             self._count < 3
             or left_in <= 0
@@ -104,7 +109,7 @@ class Cluster:
 class Prober:
     """When to try, how much padding to send, what came of it."""
 
-    __slots__ = ("_cluster", "_failed", "eager", "interval", "loss", "next_at", "rtt")
+    __slots__ = ("_cluster", "_failed", "eager", "interval", "jitter", "loss", "next_at", "rtt")
 
     def __init__(self, *, eager: bool = False) -> None:
         """`eager`: go from one attempt that succeeds right to the next, until one fails or the path shows trouble."""
@@ -115,6 +120,7 @@ class Prober:
         self.next_at = 0.0
         self.rtt = 0.1
         self.loss = 0.0  # share of the packets, while nothing is tried
+        self.jitter = 0.0  # seconds by which delays vary meanwhile
 
     @property
     def sending(self) -> bool:
@@ -144,7 +150,7 @@ class Prober:
             self.next_at = min(self.next_at, now + FIRST_INTERVAL)
         if now < self.next_at:
             return False
-        self._cluster = Cluster(target, now, min(self.loss, MAX_LOSS))
+        self._cluster = Cluster(target, now, min(self.loss, MAX_LOSS), self.jitter)
         return True
 
     def postpone(self, now: float) -> None:

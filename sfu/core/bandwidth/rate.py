@@ -16,6 +16,7 @@ MIN_SPAN = 0.1  # seconds below which a rate would be chance
 MAX_SILENCE = 1.0  # seconds: an average over a longer pause is not a rate of anything
 
 DECREASE = 0.85  # of the acknowledged rate
+CARRIED = 1.2  # times the acknowledged rate: no less is estimated of a path that shows no queue and lets all through
 INCREASE = 1.08  # a second, while the path's limit is not known
 HEADROOM, HEADROOM_BASE = 1.5, 10_000  # times the acknowledged rate, plus bit/s: beyond it nothing was ever tried
 PACKET = 1200 * 8  # bits
@@ -202,8 +203,8 @@ class DelayBasedRate:
     def _decrease(self, usage: Usage, acknowledged: float | None, now: float, blindly: bool, queue: float) -> None:
         self._decreased_at = now
         if acknowledged is None or blindly:
-            # What arrives is what was sent, and says nothing about what could be.
-            self._set(DECREASE * self.rate)
+            # What arrives is what was sent, and says nothing about what could be; but that much could be.
+            self._set(max(DECREASE * self.rate, min(self.rate, CARRIED * (acknowledged or 0.0))))
             return
         factor = min(DECREASE, max(MIN_DRAIN, 1 - queue / DRAIN_TIME))
         self._drained = DECREASE * acknowledged if factor < DECREASE else 0.0

@@ -7,7 +7,7 @@ receiver's history takes the whole burst by one slice assignment; nothing is cou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import itemgetter
+from math import inf
 from typing import NamedTuple
 
 from sfu.core.transport_feedback import REFERENCE_TICKS, TICK, TransportFeedback
@@ -18,12 +18,24 @@ MASK = SIZE - 1
 Departure = tuple[float, int]  # (sent at, in seconds; bytes)
 Arrival = tuple[float, float, int]  # (sent at by our clock, arrived at by the receiver's clock, bytes)
 
-_by_arrival = itemgetter(1)
-
 
 def departures(sizes: Sequence[int], now: float) -> tuple[Departure, ...]:
     """A burst as `SentHistory.sent` takes it, one for all its receivers: bytes of each packet, at most SIZE of them."""
     return tuple([(now, size) for size in sizes])
+
+
+def _as_queued(received: list[Arrival]) -> list[Arrival]:
+    """Arrivals by number, each no later than those after it.
+
+    Nobody overtakes in a queue: who was overtaken waited there no longer than those who overtook him, and the rest of
+    his delay is jitter, which tells nothing of the path's rate.
+    """
+    earliest = inf
+    queued = []
+    for sent, arrived, size in reversed(received):
+        earliest = min(earliest, arrived)
+        queued.append((sent, earliest, size))
+    return queued[::-1]
 
 
 class Matched(NamedTuple):
@@ -32,7 +44,7 @@ class Matched(NamedTuple):
     `complete` is False where the reports before this one did not reach up to it, so that packets between are unknown.
     """
 
-    received: list[Arrival]  # in order of arrival
+    received: list[Arrival]  # in order of arrival, as if none had overtaken another
     size: int  # bytes of them
     lost: int
     complete: bool
@@ -114,7 +126,7 @@ class SentHistory:
         # Beyond `begin` they were counted just now, before it by the report that called them lost.
         lost -= len(received)
         if not in_order:
-            received.sort(key=_by_arrival)
+            received = _as_queued(received)
         complete = base <= reported
         if end > reported:
             self._reported = end

@@ -24,7 +24,10 @@ CLOCK = 5_000.0  # seconds that the receiver's clock is ahead of ours
 
 
 class Link:
-    """Rates in bit/s, times in seconds. `limit`: a packet that would have to wait longer is dropped."""
+    """Rates in bit/s, times in seconds. `limit`: a packet that would have to wait longer is dropped.
+
+    `overtaking`: what jitter delays is overtaken by others; else all behind it wait, too.
+    """
 
     def __init__(
         self,
@@ -35,9 +38,11 @@ class Link:
         loss: float = 0.0,
         cross: float = 0.0,
         limit: float = 3.0,
+        overtaking: bool = False,
         seed: int = 1,
     ) -> None:
         self.rate, self.delay, self.jitter, self.loss, self.cross, self.limit = rate, delay, jitter, loss, cross, limit
+        self.overtaking = overtaking
         self._random = Random(seed)
         self._busy_until = 0.0
         self._crossed_until = 0.0
@@ -64,7 +69,9 @@ class Link:
         if self._random.random() < self.loss:
             return None
         arrival = self._busy_until + self.delay + self._random.random() * self.jitter
-        self._last_arrival = max(arrival, self._last_arrival)  # late, but in order
+        if self.overtaking:
+            return arrival
+        self._last_arrival = max(arrival, self._last_arrival)
         return self._last_arrival
 
     def _serve(self, size: int, now: float) -> None:

@@ -8,6 +8,7 @@ from sfu.core.bandwidth.probing import (
     AFTER_SUCCESS,
     DURATION,
     FIRST_INTERVAL,
+    MAX_DURATION,
     MAX_INTERVAL,
     Cluster,
     Prober,
@@ -179,3 +180,19 @@ def test_packets_let_go_in_a_clump_are_not_believed():
     cluster.end = 0.2
     cluster.add([(i * 0.01, 7.0 + i * 0.001, 1250) for i in range(1, 21)])
     assert cluster.rate is None
+
+
+def test_where_arrivals_jitter_an_attempt_lasts_long_enough_to_be_measured():
+    assert Cluster(600_000, 0.0).duration == DURATION
+    assert Cluster(600_000, 0.0, jitter=0.05).duration == pytest.approx(0.3)
+    assert Cluster(600_000, 0.0, jitter=1.0).duration == MAX_DURATION
+
+
+@pytest.mark.parametrize(("jitter", "carried"), [(0.0, False), (0.04, True)])
+def test_that_the_last_packets_were_late_by_no_more_than_the_jitter_is_no_failure(jitter: float, carried: bool):
+    cluster = Cluster(600_000, 0.0, jitter=jitter)
+    cluster.sent_bytes = 11 * 1200
+    cluster.end = 0.2
+    cluster.add((number * 0.02, 7.0 + number * 0.02 + (0.04 if number > 8 else 0.0), 1200) for number in range(11))
+    assert cluster.rate is not None
+    assert (cluster.rate >= 0.95 * 500_000) is carried

@@ -138,6 +138,12 @@ def test_who_sends_little_neither_gains_nor_falls_to_what_he_sends():
     assert control.rate == 1_700_000
 
 
+def test_what_arrives_without_a_queue_is_carried_however_often_overuse_is_suspected():
+    control = rate(400_000)
+    feed(control, Usage.OVER, 10, acknowledged=200_000, limited=True)
+    assert control.rate == pytest.approx(1.2 * 200_000)
+
+
 def test_who_sends_little_and_is_still_too_much_falls_to_what_arrives():
     control = rate(2_000_000)
     control.update(Usage.OVER, 0.0, acknowledged=100_000, limited=True, saturated=True)

@@ -154,6 +154,23 @@ def test_jitter_alone_does_not_starve(jitter: float):
     assert mean(sample.estimate for sample in path.run(60)) > 0.5 * MBIT
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("overtaking", [False, True])
+def test_jitter_takes_no_picture_away_and_keeps_no_layer_back(overtaking: bool, seed: int):
+    room = viewer(Link(20 * MBIT, delay=0.1, jitter=0.2, overtaking=overtaking, seed=seed), speaker=SPEAKER)
+    room.path.run(60)
+    assert None not in [layers["speaker"] for _, layers in room.changes]
+    assert room.current == {"speaker": 2}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_narrow_line_is_narrow_with_jitter_too(seed: int):
+    room = viewer(Link(900_000, delay=0.1, jitter=0.2, overtaking=True, seed=seed), speaker=SPEAKER)
+    samples = room.path.run(120)
+    assert longest_queue(samples) < 0.5
+    assert len(room.changes) < 10
+
+
 def test_others_traffic_leaves_us_the_rest():
     path = Path(Link(MBIT, cross=400_000))
     path.run(10)

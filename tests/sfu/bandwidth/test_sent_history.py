@@ -1,5 +1,6 @@
 """What was sent is found again by a report, each packet once, whatever order, wrap or lies it comes with."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -57,11 +58,13 @@ def test_what_is_reported_twice_counts_once():
     assert history.match(same) == ([], 0, 0, True)
 
 
-def test_arrivals_come_in_their_order_not_in_that_of_the_numbers():
+def test_who_was_overtaken_counts_as_if_he_had_come_with_who_overtook_him():
     history = SentHistory()
-    history.sent(0, departures((1, 2, 3), 1.0))
-    received = history.match(report(0, {0: 0.030, 1: 0.010, 2: 0.020})).received
-    assert [size for _, _, size in received] == [2, 3, 1]
+    history.sent(0, departures((1, 2, 3, 4), 1.0))
+    received = history.match(report(0, {0: 0.030, 1: 0.010, 2: 0.020, 3: 0.025})).received
+    assert [size for _, _, size in received] == [1, 2, 3, 4]
+    first, *later = [arrived for _, arrived, _ in received]
+    assert [arrived - first for arrived in later] == pytest.approx([0.0, 0.010, 0.015])
 
 
 def test_numbers_wrap():
