@@ -13,7 +13,8 @@ from meetings import metrics
 from sfu import protocol as p
 from sfu.core.reports import middle
 from sfu.core.rtcp import Nack, PictureLossIndication, ReceiverReport, ReportBlock, SenderReport
-from tests.sfu.peer import PeerTransport, Vp8Sender, receiver_capabilities
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import Vp8Sender, receiver_capabilities
 from tests.sfu.worker import LoopWorker, Speaker, loop_worker
 from tests.waiting import until
 

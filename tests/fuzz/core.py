@@ -26,7 +26,7 @@ from sfu.core.rtp import build_rtp, parse_rtp, seq_diff
 from sfu.core.transport_feedback import TransportFeedback
 from sfu.protocol import InvalidRequest
 from tests.sfu.network import FakeNetwork, FakePeer
-from tests.sfu.peer import (
+from tests.sfu.senders import (
     H264,
     VP8_RTX,
     OpusSender,

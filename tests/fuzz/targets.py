@@ -29,7 +29,14 @@ from sfu.core.transport_feedback import TransportFeedback
 from sfu.manifest import RTPDUMP_MAGIC, Joined, Mark, Started, Stopped, TrackStarted
 from tests.fuzz import control, core, media
 from tests.sfu import captured
-from tests.sfu.peer import OpusSender, Vp8Sender, h264_parameters, opus_parameters, simulcast_parameters, vp8_parameters
+from tests.sfu.senders import (
+    OpusSender,
+    Vp8Sender,
+    h264_parameters,
+    opus_parameters,
+    simulcast_parameters,
+    vp8_parameters,
+)
 
 CASES = Path(__file__).parent / "cases"  # what once broke a parser, a folder for each
 

@@ -23,15 +23,8 @@ from sfu.core.vp8 import parse_vp8
 from sfu.protocol import ConsumerMade
 from tests.network.links import Client
 from tests.sfu.classroom import ROOM, Person, rtx_ssrc_of, ssrc_of
-from tests.sfu.peer import (
-    EXTENSIONS,
-    VP8_RTX,
-    OpusSender,
-    PeerTransport,
-    Vp8Sender,
-    opus_parameters,
-    simulcast_parameters,
-)
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import EXTENSIONS, VP8_RTX, OpusSender, Vp8Sender, opus_parameters, simulcast_parameters
 from tests.waiting import until
 
 FPS = 25

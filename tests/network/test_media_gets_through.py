@@ -6,7 +6,7 @@ import pytest
 
 from tests.network.links import Network
 from tests.sfu.classroom import Classroom, Person
-from tests.sfu.peer import Vp8Sender
+from tests.sfu.senders import Vp8Sender
 
 
 @pytest.mark.parametrize("protocol", ["udp", "tcp"])

@@ -26,7 +26,8 @@ from tests.recordings.film import Film
 from tests.recordings.synthetic import encode_opus, encode_video, packetize, picture
 from tests.recordings.test_recording_a_class import folder_of, layer, sent
 from tests.redis_server import RedisServer
-from tests.sfu.peer import OPUS, VP8, PeerTransport, opus_parameters, vp8_parameters
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import OPUS, VP8, opus_parameters, vp8_parameters
 from tests.waiting import until
 
 __all__ = ["come", "enter", "hubs", "join", "layer", "make_hubs", "make_worker", "media", "redis_settings", "sent",

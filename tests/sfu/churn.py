@@ -15,9 +15,9 @@ from typing import Any
 from sfu import protocol as p
 from sfu.client import WorkerClient
 from sfu.core.rtcp import Nack, PictureLossIndication
-from tests.sfu.peer import (
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import (
     OpusSender,
-    PeerTransport,
     Vp8Sender,
     opus_parameters,
     receiver_capabilities,

@@ -6,7 +6,8 @@ from typing import Any
 
 from sfu.protocol import EVENTS, ConsumerMade, Direction, Kind, Source
 from sfu.worker.media import MediaServer
-from tests.sfu.peer import PeerTransport, opus_parameters, receiver_capabilities, vp8_parameters
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import opus_parameters, receiver_capabilities, vp8_parameters
 
 ROOM = "maths"
 

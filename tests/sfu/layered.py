@@ -16,7 +16,7 @@ from sfu.core.vp8 import parse_vp8
 from sfu.core.vp9 import parse_vp9
 from sfu.protocol import Json
 from tests.sfu.captured import VP9_L3T3_KEY
-from tests.sfu.peer import EXTENSIONS, Vp8Sender, parameters_of
+from tests.sfu.senders import EXTENSIONS, Vp8Sender, parameters_of
 
 VP9, VP9_RTX, AV1, AV1_RTX = 98, 99, 45, 46
 DEPENDENCY_DESCRIPTOR_ID = 13

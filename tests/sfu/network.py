@@ -22,7 +22,7 @@ from sfu.core.rtcp import RtcpPacket, parse_compound
 from sfu.core.rtp import RtpHeader, parse_rtp
 from sfu.core.transport import Transport
 from sfu.protocol import Direction, Kind
-from tests.sfu.peer import receiver_capabilities
+from tests.sfu.senders import receiver_capabilities
 
 
 class FakePeer:

@@ -28,7 +28,8 @@ from sfu.protocol import (
     ResumeConsumer,
     ResumeProducer,
 )
-from tests.sfu.peer import OpusSender, PeerTransport, Vp8Sender, receiver_capabilities
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import OpusSender, Vp8Sender, receiver_capabilities
 from tests.sfu.worker import LoopWorker, loop_worker
 from tests.waiting import until
 

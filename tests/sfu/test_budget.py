@@ -14,7 +14,7 @@ from sfu.core.rtcp import PictureLossIndication, SenderReport
 from sfu.core.rtp import parse_rtp
 from sfu.protocol import ConsumerLayers, QualityWarning
 from tests.sfu.network import FakeNetwork, FakePeer
-from tests.sfu.peer import OpusSender, Vp8Sender, opus_parameters, simulcast_parameters, vp8_parameters
+from tests.sfu.senders import OpusSender, Vp8Sender, opus_parameters, simulcast_parameters, vp8_parameters
 
 NTP = 0xE000_0000 << 32
 SHAPES = ((1, 320), (2, 600), (4, 1000))  # packets a frame and bytes of each, 50 frames a second: 0.13, 0.5, 1.6 Mbit/s

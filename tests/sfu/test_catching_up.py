@@ -11,7 +11,7 @@ from sfu.core.keyframes import NOT_BEFORE
 from sfu.core.layers import Preference
 from sfu.core.rtcp import Nack, PictureLossIndication
 from tests.sfu.network import FakeNetwork, FakePeer
-from tests.sfu.peer import Vp8Sender, simulcast_parameters, vp8_parameters
+from tests.sfu.senders import Vp8Sender, simulcast_parameters, vp8_parameters
 from tests.sfu.test_simulcast import assert_one_stream
 from tests.sfu.test_temporal_layers import Camera, assert_whole, layers_of
 

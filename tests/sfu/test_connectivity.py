@@ -9,7 +9,7 @@ import pytest
 from sfu.core.rtcp import PictureLossIndication
 from sfu.protocol import InvalidRequest
 from tests.sfu.classroom import ROOM, Classroom
-from tests.sfu.peer import OpusSender, Vp8Sender
+from tests.sfu.senders import OpusSender, Vp8Sender
 from tests.waiting import until
 
 

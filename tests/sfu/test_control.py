@@ -15,7 +15,7 @@ from sfu.worker.logs import formatter
 from sfu.worker.media import MediaServer
 from sfu.worker.pipe_messages import PIPE_REQUESTS
 from sfu.worker.verbs import MEDIA_VERBS, VERBS
-from tests.sfu.peer import opus_parameters, receiver_capabilities
+from tests.sfu.senders import opus_parameters, receiver_capabilities
 from tests.sfu.worker import SECRET, event, loop_worker
 from tests.waiting import until
 

@@ -11,7 +11,7 @@ import pytest
 from sfu.core import pipe
 from sfu.protocol import ConsumerClosed, Home, InvalidRequest, OpenRoom, PeerClosed, ProducerClosed
 from tests.sfu.classroom import ssrc_of
-from tests.sfu.peer import Vp8Sender, opus_parameters, vp8_parameters
+from tests.sfu.senders import Vp8Sender, opus_parameters, vp8_parameters
 from tests.sfu.spread import ROOM, Spread, begins, sending, spread
 from tests.sfu.worker import event
 from tests.waiting import until

@@ -17,7 +17,7 @@ from sfu.worker.datagrams import Receiver, address_of, open_udp, socket_address
 from sfu.worker.egress import Egress
 from tests.sfu.classroom import ROOM, Classroom
 from tests.sfu.network import FakeNetwork
-from tests.sfu.peer import OpusSender, Vp8Sender, vp8_parameters
+from tests.sfu.senders import OpusSender, Vp8Sender, vp8_parameters
 from tests.waiting import until
 
 

@@ -7,7 +7,7 @@ from sfu.core.feedback import BACK_WINDOW, INTERVAL, MAX_LEAP, MAX_STATUSES, Tra
 from sfu.core.rtcp import parse_compound
 from sfu.core.transport_feedback import REFERENCE_TICKS, TICK, TransportFeedback
 from tests.sfu.network import FakeNetwork
-from tests.sfu.peer import Vp8Sender, vp8_parameters
+from tests.sfu.senders import Vp8Sender, vp8_parameters
 
 MTU = 1200
 

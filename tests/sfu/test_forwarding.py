@@ -10,15 +10,8 @@ from sfu.core.rtp import build_rtp, parse_rtp
 from sfu.core.transport_feedback import TransportFeedback
 from sfu.protocol import ConsumerClosed, ProducerClosed
 from tests.sfu.classroom import ROOM, Classroom, rtx_ssrc_of, ssrc_of
-from tests.sfu.peer import (
-    H264,
-    OPUS,
-    OpusSender,
-    PeerTransport,
-    Vp8Sender,
-    h264_parameters,
-    vp8_parameters,
-)
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import H264, OPUS, OpusSender, Vp8Sender, h264_parameters, vp8_parameters
 from tests.waiting import until
 
 

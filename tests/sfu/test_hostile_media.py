@@ -14,7 +14,8 @@ from sfu.core.rtcp import Bye, Nack, PictureLossIndication
 from sfu.core.rtp import build_rtp, parse_rtp
 from sfu.worker.media import MediaServer
 from tests.sfu.classroom import ROOM, Classroom, Person, rtx_ssrc_of, ssrc_of
-from tests.sfu.peer import EXTENSIONS, OPUS, OpusSender, PeerTransport, Vp8Sender, vp8_parameters
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import EXTENSIONS, OPUS, OpusSender, Vp8Sender, vp8_parameters
 from tests.waiting import until
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from sfu.worker.datagrams import address_of, destination_of, socket_address
 from tests.sfu.classroom import ROOM, Classroom
-from tests.sfu.peer import OpusSender, Vp8Sender
+from tests.sfu.senders import OpusSender, Vp8Sender
 
 pytestmark = pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
 

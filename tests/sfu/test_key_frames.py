@@ -13,7 +13,7 @@ from sfu.core.layers import TOP
 from sfu.core.listener import Listener
 from sfu.core.rtcp import FullIntraRequest, Nack, PictureLossIndication
 from tests.sfu.network import FakeNetwork, FakePeer
-from tests.sfu.peer import Vp8Sender, simulcast_parameters, vp8_parameters
+from tests.sfu.senders import Vp8Sender, simulcast_parameters, vp8_parameters
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ from sfu.protocol import (
 from sfu.worker import spread_room
 from sfu.worker.pipe_messages import Bring, OpenPipe
 from tests.sfu.classroom import ssrc_of
-from tests.sfu.peer import OpusSender, Vp8Sender, opus_parameters, simulcast_parameters, vp8_parameters
+from tests.sfu.senders import OpusSender, Vp8Sender, opus_parameters, simulcast_parameters, vp8_parameters
 from tests.sfu.spread import ROOM, Spread, begins, of, sending, spread
 from tests.sfu.voices import SPEECH
 from tests.sfu.worker import entries, event, payloads, read_log

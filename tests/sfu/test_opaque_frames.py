@@ -12,7 +12,7 @@ from sfu.core.layers import Preference
 from sfu.core.rtcp import Nack, PictureLossIndication, SenderReport
 from sfu.core.rtp import parse_rtp
 from tests.sfu.network import FakeNetwork, FakePeer
-from tests.sfu.peer import OpusSender, Vp8Sender, opus_parameters, simulcast_parameters, vp8_parameters
+from tests.sfu.senders import OpusSender, Vp8Sender, opus_parameters, simulcast_parameters, vp8_parameters
 
 Scramble = Callable[[int], bytes]
 

@@ -13,7 +13,7 @@ from sfu.core.rtcp import Nack, PictureLossIndication, SenderReport
 from sfu.core.rtp import parse_rtp
 from tests.sfu.layered import Decoder
 from tests.sfu.network import FakeNetwork, FakePeer
-from tests.sfu.peer import OpusSender, Vp8Sender, opus_parameters, simulcast_parameters, vp8_parameters
+from tests.sfu.senders import OpusSender, Vp8Sender, opus_parameters, simulcast_parameters, vp8_parameters
 from tests.sfu.test_quality_changes import ALL, Camera
 from tests.sfu.test_simulcast import NTP, Encoder, assert_one_stream
 from tests.sfu.voices import ROOM_TONE, SPEECH

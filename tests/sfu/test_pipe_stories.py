@@ -15,7 +15,7 @@ from sfu.core.rtcp import Nack
 from sfu.core.rtp import parse_rtp
 from tests.sfu.layered import assert_no_number_twice
 from tests.sfu.network import FakePeer
-from tests.sfu.peer import OpusSender, Vp8Sender, opus_parameters, simulcast_parameters
+from tests.sfu.senders import OpusSender, Vp8Sender, opus_parameters, simulcast_parameters
 from tests.sfu.test_simulcast import Encoder
 from tests.sfu.voices import SPEECH
 from tests.sfu.workers import Side, TwoWorkers

@@ -21,7 +21,8 @@ from sfu.protocol import HEARTBEAT_EXPIRES, HEARTBEAT_KEY, Heartbeat
 from sfu.worker.addresses import addresses_to_announce, read_announced
 from sfu.worker.settings import BadSettings, Settings
 from tests.redis_server import RedisServer, free_port
-from tests.sfu.peer import OpusSender, PeerTransport, Vp8Sender, receiver_capabilities
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import OpusSender, Vp8Sender, receiver_capabilities
 from tests.sfu.worker import SECRET, Speaker, WorkerProcess, entries, event, payloads, read_log
 from tests.waiting import until
 

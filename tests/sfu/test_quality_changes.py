@@ -15,7 +15,7 @@ from sfu.core.rtcp import Nack, PictureLossIndication, SenderReport
 from sfu.core.rtp import parse_rtp
 from tests.sfu.layered import Decoder, Frames, SvcSender, Vp8Layers, assert_no_number_twice, svc_parameters
 from tests.sfu.network import FakeNetwork, FakePeer
-from tests.sfu.peer import simulcast_parameters
+from tests.sfu.senders import simulcast_parameters
 
 TICKS = 3000  # of the RTP clock, a picture
 NTP = 0xE000_0000 << 32

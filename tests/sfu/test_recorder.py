@@ -31,7 +31,7 @@ from sfu.manifest import (
 )
 from sfu.protocol import InvalidRequest
 from sfu.worker import recorder, recording_folder
-from tests.sfu.peer import OpusSender, Vp8Sender
+from tests.sfu.senders import OpusSender, Vp8Sender
 from tests.sfu.worker import Speaker, entries, event, loop_worker, payloads, read_log
 from tests.waiting import until
 

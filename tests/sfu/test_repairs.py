@@ -8,7 +8,7 @@ from sfu.core.rtcp import Nack, ReceiverReport, ReportBlock, SenderReport
 from sfu.core.rtp import parse_rtp
 from sfu.protocol import Kind
 from tests.sfu.network import FakeNetwork, FakePeer
-from tests.sfu.peer import OpusSender, Vp8Sender, opus_parameters, vp8_parameters
+from tests.sfu.senders import OpusSender, Vp8Sender, opus_parameters, vp8_parameters
 
 
 @pytest.fixture

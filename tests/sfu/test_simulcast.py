@@ -11,7 +11,7 @@ from sfu.core.rtcp import Nack, PictureLossIndication, SenderReport
 from sfu.core.rtp import build_rtp, parse_rtp
 from sfu.core.vp8 import parse_vp8
 from tests.sfu.network import FakeNetwork, FakePeer
-from tests.sfu.peer import EXTENSIONS, VP8_RTX, Vp8Sender, simulcast_parameters
+from tests.sfu.senders import EXTENSIONS, VP8_RTX, Vp8Sender, simulcast_parameters
 
 NTP = 0xE000_0000 << 32
 

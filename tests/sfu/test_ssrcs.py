@@ -11,7 +11,7 @@ from sfu.core.rtp import build_rtp
 from sfu.worker.srtp import lib
 from tests.sfu.classroom import ROOM, Classroom
 from tests.sfu.network import FakeNetwork
-from tests.sfu.peer import OPUS, OpusSender, Vp8Sender, opus_parameters, vp8_parameters
+from tests.sfu.senders import OPUS, OpusSender, Vp8Sender, opus_parameters, vp8_parameters
 from tests.waiting import until
 
 

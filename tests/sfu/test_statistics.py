@@ -18,7 +18,8 @@ from sfu.core.rtcp import (
 from sfu.core.rtp import parse_rtp
 from tests.sfu.classroom import ROOM, Classroom, rtx_ssrc_of, ssrc_of
 from tests.sfu.network import FakeNetwork
-from tests.sfu.peer import OpusSender, PeerTransport, Vp8Sender, opus_parameters, vp8_parameters
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import OpusSender, Vp8Sender, opus_parameters, vp8_parameters
 from tests.sfu.test_budget import Camera, Viewer
 from tests.waiting import until
 

@@ -12,7 +12,7 @@ from sfu.core.rtp import parse_rtp
 from sfu.core.vp8 import parse_vp8
 from sfu.protocol import ConsumerLayers
 from tests.sfu.network import FakeNetwork, FakePeer
-from tests.sfu.peer import Vp8Sender, simulcast_parameters
+from tests.sfu.senders import Vp8Sender, simulcast_parameters
 from tests.sfu.test_budget import Viewer
 
 # libwebrtc's pattern of three layers: of each eight pictures the layer, and whether it refers to the lowest alone.

@@ -16,7 +16,7 @@ from sfu.core.rtcp import Nack
 from sfu.core.rtp import build_rtp, parse_rtp
 from sfu.protocol import SpeakersChanged
 from tests.sfu.network import FakeNetwork, FakePeer
-from tests.sfu.peer import EXTENSIONS, OPUS, OpusSender, opus_parameters
+from tests.sfu.senders import EXTENSIONS, OPUS, OpusSender, opus_parameters
 from tests.sfu.voices import LOUD_SPEECH, ROOM_TONE, SPEECH, Conversation
 
 LEVEL, MID = EXTENSIONS[uris.AUDIO_LEVEL], EXTENSIONS[uris.MID]

@@ -12,7 +12,8 @@ from sfu.client import WorkerClient
 from sfu.core.router import LARGE_ROOM
 from sfu.manifest import ActiveSpeaker, TrackStarted
 from sfu.worker.settings import Settings
-from tests.sfu.peer import OpusSender, PeerTransport, receiver_capabilities
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import OpusSender, receiver_capabilities
 from tests.sfu.voices import ROOM_TONE, SPEECH, speaking
 from tests.sfu.worker import SECRET, LoopWorker, Speaker, entries, event, loop_worker, payloads, read_log
 from tests.waiting import until

@@ -22,7 +22,7 @@ from sfu.manifest import (
     read_timeline,
 )
 from sfu.protocol import InvalidRequest
-from tests.sfu.peer import OpusSender, Vp8Sender
+from tests.sfu.senders import OpusSender, Vp8Sender
 from tests.sfu.worker import Speaker, entries, loop_worker, payloads, read_log
 from tests.waiting import until
 

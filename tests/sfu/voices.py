@@ -10,7 +10,8 @@ from typing import Any
 from sfu.core.producer import Producer
 from sfu.protocol import SpeakersChanged
 from tests.sfu.network import FakeNetwork
-from tests.sfu.peer import OpusSender, PeerTransport, opus_parameters
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import OpusSender, opus_parameters
 
 ROOM_TONE = 68  # what a microphone hears when nobody speaks
 SPEECH = 30

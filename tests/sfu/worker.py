@@ -32,7 +32,8 @@ from sfu.protocol import (
 from sfu.worker.process import Worker
 from sfu.worker.settings import Settings
 from tests.redis_server import free_port
-from tests.sfu.peer import PeerTransport, opus_parameters, vp8_parameters
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import opus_parameters, vp8_parameters
 from tests.waiting import until
 
 SECRET = "a-secret-of-the-house"

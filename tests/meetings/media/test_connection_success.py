@@ -18,7 +18,8 @@ from sfu.protocol import TransportMade
 from tests.meetings.daphne import Browser, Daphne
 from tests.meetings.media.conftest import WorkerProcess
 from tests.meetings.world import World
-from tests.sfu.peer import OpusSender, PeerTransport, Vp8Sender, opus_parameters, receiver_capabilities, vp8_parameters
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import OpusSender, Vp8Sender, opus_parameters, receiver_capabilities, vp8_parameters
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

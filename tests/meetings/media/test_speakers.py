@@ -10,7 +10,8 @@ import pytest
 
 from sfu.protocol import TransportMade
 from tests.meetings.media.conftest import Person
-from tests.sfu.peer import OpusSender, PeerTransport, opus_parameters
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import OpusSender, opus_parameters
 from tests.sfu.voices import SPEECH, speaking
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -21,7 +21,8 @@ from typing import Any
 from sfu import protocol as p
 from sfu.client import WorkerClient
 from sfu.core.rtcp import PictureLossIndication
-from tests.sfu.peer import OpusSender, PeerTransport, Vp8Sender, receiver_capabilities
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import OpusSender, Vp8Sender, receiver_capabilities
 from tests.sfu.worker import SECRET, Speaker
 
 ROOM = "maths"

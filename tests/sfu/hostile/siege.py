@@ -22,7 +22,8 @@ from typing import Any
 from sfu import protocol as p
 from sfu.client import WorkerClient
 from tests.sfu.hostile.bystanders import ROOM
-from tests.sfu.peer import PeerTransport, receiver_capabilities
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import receiver_capabilities
 from tests.sfu.worker import RawClient, Speaker, WorkerProcess
 
 MAX_GAP = 0.200  # seconds that others may miss

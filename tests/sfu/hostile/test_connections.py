@@ -13,7 +13,7 @@ import pytest
 from sfu import protocol as p
 from tests.sfu.hostile.bystanders import ROOM
 from tests.sfu.hostile.siege import Siege
-from tests.sfu.peer import OpusSender
+from tests.sfu.senders import OpusSender
 from tests.sfu.worker import SECRET, RawClient
 from tests.waiting import until
 

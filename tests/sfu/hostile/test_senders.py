@@ -16,12 +16,12 @@ from sfu.core.rtcp import Bye, ReceiverReport, Remb, ReportBlock, SenderReport
 from sfu.core.rtp import build_rtp
 from tests.sfu.hostile.bystanders import CAMERA, ROOM, VOICE
 from tests.sfu.hostile.siege import Mallory, Siege, flood
-from tests.sfu.peer import EXTENSIONS, VP8, VP8_RTX, OpusSender, Vp8Sender, simulcast_parameters, vp8_parameters
+from tests.sfu.senders import EXTENSIONS, VP8, VP8_RTX, OpusSender, Vp8Sender, simulcast_parameters, vp8_parameters
 
 pytestmark = [pytest.mark.service, pytest.mark.asyncio(loop_scope="module")]
 
 MINE = 5000  # SSRC of his camera; the one of its repairs is the next
-MID, RID = 4, 10  # ids of header extensions, as tests/sfu/peer.py chooses them
+MID, RID = 4, 10  # ids of header extensions, as tests/sfu/senders.py chooses them
 
 
 @pytest_asyncio.fixture(loop_scope="module")

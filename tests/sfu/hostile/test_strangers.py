@@ -17,7 +17,8 @@ from tests.fuzz.control import signed
 from tests.fuzz.targets import hello
 from tests.sfu.hostile.bystanders import ROOM
 from tests.sfu.hostile.siege import MAX_AMPLIFICATION, Mallory, Siege, flood
-from tests.sfu.peer import OpusSender, PeerTransport
+from tests.sfu.peer import PeerTransport
+from tests.sfu.senders import OpusSender
 
 pytestmark = [pytest.mark.service, pytest.mark.asyncio(loop_scope="module")]
 
