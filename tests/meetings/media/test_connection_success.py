@@ -7,6 +7,7 @@ those who speak send as well; every fifth has TCP alone.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -24,6 +25,7 @@ from tests.sfu.senders import OpusSender, Vp8Sender, opus_parameters, receiver_c
 pytestmark = pytest.mark.django_db(transaction=True)
 
 WITHIN = 10.0  # seconds from the socket to the first picture, on a machine that has other work
+CONSENT = 50  # frames from one check to the next: who makes none is sent nothing after 30 s, not even a request
 KEY_FRAME = 7  # packets, of which each has its index as first byte of the frame
 
 
@@ -91,7 +93,9 @@ async def teacher(daphne: Daphne, worker: WorkerProcess, world: World) -> AsyncI
 
     async def show() -> None:
         camera = Vp8Sender(1111, size=400)
-        while True:
+        for frame in itertools.count():
+            if frame % CONSENT == 0:
+                up.send_raw(up.stun_request())
             asked = any(isinstance(packet, PictureLossIndication) for packet in up.rtcp)
             up.rtcp.clear()
             for packet in camera.frame(KEY_FRAME if asked else 1, key=asked):
