@@ -220,7 +220,7 @@ class BandwidthEstimator:
             self._exhausted_since = since, before
             return
         self._exhausted_since = now, queue
-        if queue > DRAINING * before:
+        if queue >= DRAINING * before:
             self.exhausted_at = now
 
     def _judge(self, usage: Usage, now: float) -> None:
