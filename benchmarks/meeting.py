@@ -252,18 +252,18 @@ class Meeting:
                 continue  # it came before this socket was told to stamp what comes
             _, kind, number, _, ssrc = HEADER(buffer)
             kind &= 0x7F
+            if received.transport_cc_id and kind != received.audio_type:
+                place = find_extension(buffer, received.transport_cc_id)
+                if place:
+                    attendee.note_arrival(buffer[place] << 8 | buffer[place + 1], at)
             if kind != received.video_type and kind != received.audio_type:
-                continue  # a repair, or padding that measures the way
+                continue  # a repair, or padding that measures the way: it is reported on, and no more
             counts = attendee.streams.get(ssrc)
             if counts is None:
                 counts = attendee.streams[ssrc] = Counted()
             counts.add(number)
             if kind == received.video_type:
                 attendee.video_octets += size
-                if received.transport_cc_id:
-                    place = find_extension(buffer, received.transport_cc_id)
-                    if place:
-                        attendee.note_arrival(buffer[place] << 8 | buffer[place + 1], at)
             else:
                 attendee.voices += 1
             attendee.until_sample -= 1
