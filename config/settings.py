@@ -295,7 +295,7 @@ STORAGES: dict[str, Any] = {
         {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": S3_OPTIONS}
         if S3_BUCKET
         else {
-            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "BACKEND": "recordings.storage.WholeFiles",
             "OPTIONS": {"location": DATA_DIR / "storage", "allow_overwrite": True},
         }
     ),

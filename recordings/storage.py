@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,22 @@ class NotStored(Exception):
 
 class StorageAway(Exception):
     """The storage cannot be reached, or fails for a reason of its own: later is better. The message is for people."""
+
+
+class WholeFiles(FileSystemStorage):
+    """Local files that are there whole or not at all: what replaces another is written beside it first.
+
+    A disk that fills up costs nothing that was there before, and nobody reads a file that is half another.
+    """
+
+    def _save(self, name: str, content: File[Any]) -> str:
+        part = f"{name}.part"
+        try:
+            os.replace(self.path(super()._save(part, content)), self.path(name))  # type: ignore[misc]  # no stub has it
+        except BaseException:
+            self.delete(part)
+            raise
+        return name
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def places(settings: LazySettings, tmp_path: Path) -> Path:
     settings.STORAGES = {
         **settings.STORAGES,
         "recordings": {
-            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "BACKEND": "recordings.storage.WholeFiles",
             "OPTIONS": {"location": tmp_path / "storage", "allow_overwrite": True},
         },
     }
